@@ -1,0 +1,144 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BLOCK = 64 * 1024, MAX_BLOCK = 4 * 1024 * 1024 };
+
+struct block {
+	struct block *next;
+	_Alignas(max_align_t) char mem[];
+};
+
+struct arena {
+	struct block *head;
+	char *at, *end;
+	size_t block, used;
+};
+
+struct arena *
+arena_new(void)
+{
+	struct arena *a = calloc(1, sizeof *a);
+
+	if (!a)
+		abort();
+	a->block = FIRST_BLOCK;
+	return a;
+}
+
+struct arena *
+arena_free(struct arena *a)
+{
+	if (!a)
+		return NULL;
+	for (struct block *b = a->head, *next; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	free(a);
+	return NULL;
+}
+
+/* calloc, so that the kernel's fresh pages are not written twice. */
+static struct block *
+block_new(struct arena *a, size_t size)
+{
+	struct block *b;
+
+	if (size > SIZE_MAX - sizeof *b || !(b = calloc(1, sizeof *b + size)))
+		abort();
+	a->used += sizeof *b + size;
+	return b;
+}
+
+void *
+arena_alloc(struct arena *a, size_t size)
+{
+	const size_t al = _Alignof(max_align_t);
+	char *p;
+
+	if (size > SIZE_MAX / 2)
+		abort();
+	size = (size + al - 1) & ~(al - 1);
+	if (size > a->block / 4) {
+		/* Large pieces stand alone, behind the block in use. */
+		struct block *b = block_new(a, size);
+
+		if (a->head) {
+			b->next = a->head->next;
+			a->head->next = b;
+		} else {
+			a->head = b;
+		}
+		return b->mem;
+	}
+	if ((size_t)(a->end - a->at) < size) {
+		struct block *b = block_new(a, a->block);
+
+		b->next = a->head;
+		a->head = b;
+		a->at = b->mem;
+		a->end = b->mem + a->block;
+		if (a->block < MAX_BLOCK)
+			a->block *= 2;
+	}
+	p = a->at;
+	a->at += size;
+	return p;
+}
+
+void *
+arena_resize(struct arena *a, void *p, size_t old, size_t n, size_t size)
+{
+	void *q;
+
+	if (size && n > SIZE_MAX / size)
+		abort();
+	q = arena_alloc(a, n * size);
+	if (old)
+		memcpy(q, p, (old < n ? old : n) * size);
+	return q;
+}
+
+char *
+arena_strn(struct arena *a, const char *s, size_t n)
+{
+	char *p = arena_alloc(a, n + 1);
+
+	memcpy(p, s, n);
+	return p;
+}
+
+char *
+arena_str(struct arena *a, const char *s)
+{
+	return s ? arena_strn(a, s, strlen(s)) : NULL;
+}
+
+char *
+arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap, aq;
+	char *p;
+	int n;
+
+	va_start(ap, fmt);
+	va_copy(aq, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		abort();
+	p = arena_alloc(a, (size_t)n + 1);
+	vsnprintf(p, (size_t)n + 1, fmt, aq);
+	va_end(aq);
+	return p;
+}
+
+size_t
+arena_used(const struct arena *a)
+{
+	return a->used;
+}

@@ -1,0 +1,151 @@
+#include "text/diag.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/arena.h"
+
+static const struct diag_row row[] = {
+#define CODE(code, title, text) {#code, title, text},
+#include "text/codes.def"
+#undef CODE
+	{NULL, NULL, NULL},
+};
+
+struct diags *
+diags_new(struct arena *a)
+{
+	struct diags *d = arena_of(a, struct diags);
+
+	d->a = a;
+	return d;
+}
+
+static enum diag_severity
+severity_of(enum diag_code code)
+{
+	switch (row[code].code[0]) {
+	case 'W':
+		return DIAG_WARNING;
+	case 'N':
+		return DIAG_NOTE;
+	}
+	return DIAG_ERROR;
+}
+
+static char *
+vformat(struct arena *a, const char *fmt, va_list ap)
+{
+	va_list aq;
+	char *p;
+	int n;
+
+	va_copy(aq, ap);
+	n = vsnprintf(NULL, 0, fmt, aq);
+	va_end(aq);
+	if (n < 0)
+		return arena_str(a, fmt);
+	p = arena_alloc(a, (size_t)n + 1);
+	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	return p;
+}
+
+struct diag *
+diag_add(struct diags *d, enum diag_code code, struct text_span at,
+    const char *fmt, ...)
+{
+	struct diag *g;
+	va_list ap;
+
+	if (severity_of(code) == DIAG_ERROR)
+		d->errors++;
+	else if (severity_of(code) == DIAG_WARNING)
+		d->warnings++;
+	if (d->n >= DIAG_MOST) {
+		d->dropped++;
+		g = arena_of(d->a, struct diag);
+	} else {
+		g = &ARENA_PUSH(d->a, d->v, d->n, d->cap);
+	}
+	va_start(ap, fmt);
+	*g = (struct diag){
+		.code = code,
+		.severity = severity_of(code),
+		.at = at,
+		.also = TEXT_NO_SPAN,
+		.message = vformat(d->a, fmt, ap),
+	};
+	va_end(ap);
+	return g;
+}
+
+struct diag *
+diag_hint(struct diags *d, struct diag *g, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	g->hint = vformat(d->a, fmt, ap);
+	va_end(ap);
+	return g;
+}
+
+struct diag *
+diag_also(struct diag *g, struct text_span at, const char *label)
+{
+	g->also = at;
+	g->also_label = label;
+	return g;
+}
+
+static int
+by_place(const void *pa, const void *pb)
+{
+	const struct diag *a = pa, *b = pb;
+
+	if (a->at.file != b->at.file)
+		return a->at.file < b->at.file ? -1 : 1;
+	if (a->at.off != b->at.off)
+		return a->at.off < b->at.off ? -1 : 1;
+	if (a->code != b->code)
+		return a->code < b->code ? -1 : 1;
+	return strcmp(a->message, b->message);
+}
+
+void
+diags_sort(struct diags *d)
+{
+	size_t n = 0;
+
+	if (d->n)
+		qsort(d->v, d->n, sizeof *d->v, by_place);
+	for (size_t i = 0; i < d->n; i++) {
+		if (n && !by_place(&d->v[n - 1], &d->v[i])) {
+			if (d->v[i].severity == DIAG_ERROR)
+				d->errors--;
+			else if (d->v[i].severity == DIAG_WARNING)
+				d->warnings--;
+			continue;
+		}
+		d->v[n++] = d->v[i];
+	}
+	d->n = n;
+}
+
+const struct diag_row *
+diag_row(enum diag_code code)
+{
+	return &row[code];
+}
+
+enum diag_code
+diag_code_find(const char *name)
+{
+	for (int i = 0; i < DIAG_NCODE; i++)
+		if (!strcasecmp(row[i].code, name))
+			return (enum diag_code)i;
+	return DIAG_NCODE;
+}
