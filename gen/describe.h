@@ -1,0 +1,57 @@
+/*
+ * describe: records of lib/look and lib/flow as words and as JSON.
+ */
+#ifndef GEN_DESCRIBE_H
+#define GEN_DESCRIBE_H
+
+#include <stdbool.h>
+
+#include "flow/flow.h"
+#include "policy/policy.h"
+
+struct arena;
+struct buf;
+struct look_explain;
+
+/* "policy.yaml:57" of a span; "" for none. */
+const char *
+describe_place(struct arena *a, struct text_set *t, struct text_span at);
+
+/* "exempt physics-mta" with its zone and direction where the point has
+ * several, and its place: "exempt physics-mta, policy.yaml:57". */
+const char *
+describe_stmt(struct arena *a, struct text_set *t, const struct policy_stmt *s);
+
+/* {"statement": ..., "kind": ..., "zone": ..., "direction": ..., "file": ...,
+ * "line": ..., "reason": ...} */
+void
+describe_stmt_json(struct buf *out, struct text_set *t, const struct policy_stmt *s);
+
+/* Intervals of a field as words: addresses as prefixes or ranges with their
+ * count, ports, dates (UTC). */
+void
+describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
+    const struct flow_ival *v, size_t n);
+
+/* A second as "2027-04-01 00:00 UTC". */
+const char *
+describe_second(struct arena *a, uint64_t sec);
+
+/* A verdict with `observe`: "reject (observed: passes)". */
+const char *
+describe_verdict(enum flow_verdict v, bool observe);
+
+/* A box of a difference. `wt`, `nt`: the text sets of both sides. */
+void
+describe_box(struct buf *out, struct arena *a, struct flow *f,
+    const struct flow_box *b, struct text_set *wt, struct text_set *nt);
+void
+describe_box_json(struct buf *out, struct arena *a, struct flow *f,
+    const struct flow_box *b, struct text_set *wt, struct text_set *nt);
+
+/* A witness as a probe, with what a probe alone does not say ("on
+ * 2027-04-01", "by www-data"). */
+void
+describe_packet(struct buf *out, struct arena *a, const struct packet *p, bool dated);
+
+#endif

@@ -1,0 +1,197 @@
+#include "gen/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "doc/doc.h"
+#include "gen/out/file.h"
+
+bool
+unit_colour(const struct args *args)
+{
+	const char *when = arg_value(args, ARG_COLOUR);
+
+	if (when && !strcmp(when, "always"))
+		return true;
+	if (when && !strcmp(when, "never"))
+		return false;
+	return isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+}
+
+static int
+cannot(const char *what, const char *path, int err)
+{
+	fprintf(stderr, "mailreeve: cannot %s %s: %s\n", what, path, strerror(-err));
+	return UNIT_MACHINE;
+}
+
+int
+unit_open(struct unit *u, const char *path, const struct args *args)
+{
+	const char *name = strcmp(path, "-") ? path : "<stdin>";
+	int err;
+
+	*u = (struct unit){.a = arena_new(), .args = args};
+	u->d = diags_new(u->a);
+	u->c = (struct compile){.a = u->a, .text = text_set_new(u->a),
+	    .d = u->d, .name = name};
+	u->world.dir = -1;
+	err = world_slurp(u->a, path, DOC_MOST, &u->c.bytes, &u->c.len);
+	if (err == -EFBIG) {
+		diag_hint(u->d, diag_add(u->d, DIAG_E2001, (struct text_span){
+		    .file = text_add(u->c.text, name, "", 0)},
+		    "a policy file has at most %d MiB", DOC_MOST >> 20),
+		    "keep long lists of addresses in files of their own: `ranges-from: FILE`");
+		unit_report(u);
+		return UNIT_BAD;
+	}
+	if (err)
+		return cannot("read", name, err);
+	err = world_open(&u->world, path);
+	if (err)
+		return cannot("open the folder of", name, err);
+	u->c.world = &u->world.policy;
+	return 0;
+}
+
+void
+unit_report(struct unit *u)
+{
+	struct buf out = BUF_INIT(UNIT_OUT_MOST);
+	const char *form = arg_value(u->args, ARG_FORMAT);
+	bool json = form && !strcmp(form, "json");
+
+	diags_sort(u->d);
+	if (!u->d->n)
+		return;
+	print_diags(&out, u->d, u->c.text, json ? PRINT_JSON : PRINT_HUMAN,
+	    unit_colour(u->args));
+	if (!json)
+		print_summary(&out, u->d);
+	if (out.n)
+		fwrite(out.p, 1, out.n, stderr);
+	buf_free(&out);
+}
+
+int
+unit_run(struct unit *u, unsigned passes)
+{
+	bool ok = compile_run(&u->c, passes);
+
+	unit_report(u);
+	return ok ? 0 : UNIT_BAD;
+}
+
+void
+unit_close(struct unit *u)
+{
+	world_close(&u->world);
+	u->a = arena_free(u->a);
+}
+
+static const char *
+points(const struct policy *p, struct buf *b)
+{
+	for (size_t i = 0; i < p->npoint; i++)
+		buf_printf(b, "%s%s", i ? ", " : "", p->point[i]->meta.name);
+	return b->n ? b->p : "none";
+}
+
+const struct policy_point *
+unit_point(struct unit *u, enum arg_option o)
+{
+	const char *name = arg_value(u->args, o);
+	const struct policy *p = u->c.policy;
+	const struct policy_point *pt = NULL;
+	struct buf b = BUF_INIT(64 * 1024);
+
+	if (name) {
+		pt = policy_point_find(p, name);
+		if (!pt)
+			fprintf(stderr, "mailreeve: %s has no point '%s'; it has: %s\n",
+			    u->c.name, name, points(p, &b));
+	} else if (p->npoint == 1) {
+		pt = p->point[0];
+	} else if (!p->npoint) {
+		fprintf(stderr, "mailreeve: %s has no `points:`, so no rules run anywhere\n",
+		    u->c.name);
+	} else {
+		fprintf(stderr, "mailreeve: %s has several points; choose one with --%s: %s\n",
+		    u->c.name, arg_row(o)->name, points(p, &b));
+	}
+	buf_free(&b);
+	return pt;
+}
+
+int
+unit_date(struct unit *u, const char *date, uint64_t *sec)
+{
+	const char *zone = u->c.policy && u->c.policy->timezone ?
+	    u->c.policy->timezone : "UTC";
+	unsigned y, m, d;
+	char end;
+
+	if (!date)
+		date = arg_value(u->args, ARG_DATE);
+	if (!date) {
+		*sec = (uint64_t)time(NULL);
+		return 0;
+	}
+	if (strlen(date) != 10 || date[4] != '-' || date[7] != '-' ||
+	    strspn(date, "0123456789-") != 10 ||
+	    sscanf(date, "%4u-%2u-%2u%c", &y, &m, &d, &end) != 3 ||
+	    y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 ||
+	    (d > 30 && (m == 4 || m == 6 || m == 9 || m == 11)) ||
+	    (m == 2 && d > (y % 4 == 0 && (y % 100 || y % 400 == 0) ? 29u : 28u)) ||
+	    u->world.policy.day(u->world.policy.arg, zone, (int)y, (int)m, (int)d, sec)) {
+		fprintf(stderr, "mailreeve: '%s' is no date; write it as 2027-03-31\n", date);
+		return UNIT_MACHINE;
+	}
+	return 0;
+}
+
+int
+unit_write(const struct args *args, struct buf *out, int status)
+{
+	const char *path = arg_value(args, ARG_OUTPUT);
+	int err = out->err;
+
+	if (!err && path && strcmp(path, "-")) {
+		err = file_replace(path, out->p ? out->p : "", out->n);
+	} else if (!err) {
+		path = "standard output";
+		if (out->n && fwrite(out->p, 1, out->n, stdout) != out->n)
+			err = -errno;
+		if (fflush(stdout))
+			err = err ? err : -errno;
+	}
+	buf_free(out);
+	return err ? cannot("write", path ? path : "output", err) : status;
+}
+
+int
+unit_form(const struct args *args, unsigned ok)
+{
+	static const char *const word[] = {
+		[UNIT_HUMAN] = "human", [UNIT_JSON] = "json", [UNIT_SARIF] = "sarif",
+		[UNIT_GITHUB] = "github", [UNIT_JUNIT] = "junit",
+	};
+	const char *form = arg_value(args, ARG_FORMAT);
+
+	if (!form)
+		return UNIT_HUMAN;
+	for (int i = UNIT_HUMAN; i <= UNIT_JUNIT; i++)
+		if (!strcmp(form, word[i]) && ok & 1u << i)
+			return i;
+	fprintf(stderr, "mailreeve: --format %s does not fit here; this command prints:", form);
+	for (int i = UNIT_HUMAN; i <= UNIT_JUNIT; i++)
+		if (ok & 1u << i)
+			fprintf(stderr, " %s", word[i]);
+	fputc('\n', stderr);
+	return -1;
+}

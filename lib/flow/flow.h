@@ -1,0 +1,172 @@
+/*
+ * flow: what a policy means, as a canonical decision diagram over packets.
+ *
+ * Ordered, reduced, hash-consed: each node tests one field (flow/field.h) with
+ * sorted, disjoint intervals that cover its whole domain; equal diagrams are
+ * equal references. One `struct flow` holds the nodes of all diagrams that are
+ * to be compared (both sides of a diff), so equality is `==`.
+ *
+ * A leaf is a verdict and the statements that said so.
+ */
+#ifndef FLOW_FLOW_H
+#define FLOW_FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr/packet.h"
+#include "base/u128.h"
+
+struct arena;
+struct diags;
+struct policy;
+struct policy_judge;
+struct policy_point;
+struct policy_stmt;
+
+/* A reference to a node or a leaf; valid as long as its struct flow. */
+typedef uint32_t flow_ref;
+
+#define FLOW_NONE UINT32_MAX
+
+/* What happens to a packet. */
+enum flow_verdict {
+	FLOW_UNTOUCHED,  /* no statement speaks of it */
+	FLOW_ALLOW,      /* a statement allows it */
+	FLOW_REJECT,
+	FLOW_DROP,
+	FLOW_CAPTURE,    /* redirected to the forwarder */
+};
+
+/* The fields, in the order of the diagram. Rows of one table, field.c. */
+enum flow_field {
+	FLOW_HOOK,       /* enum packet_hook */
+	FLOW_LOOPBACK,   /* 0 no, 1 yes */
+	FLOW_PROTO,
+	FLOW_STATE,      /* enum packet_state */
+	FLOW_SYN,        /* 0 no, 1 yes */
+	FLOW_DPORT,
+	FLOW_FAMILY,     /* enum addr_family: 1, 2 */
+	FLOW_SRC4, FLOW_DST4,
+	FLOW_SRC6, FLOW_DST6,
+	FLOW_USER,       /* uid, or 2^32 + number of a name; 2^33-1: none known */
+	FLOW_UNIT,       /* 0: none known, else 1 + number of a name */
+	FLOW_DATE,       /* seconds since 1970 */
+	FLOW_NFIELD
+};
+
+enum { FLOW_LEAF_STMTS = 2 };
+
+/* A leaf. Statements are named by (side, id): side 0 or 1 for the two
+ * policies of a diff. At most two are kept, the lowest; `more` says that there
+ * were others of the same class. */
+struct flow_leaf {
+	enum flow_verdict verdict;
+	bool observe;              /* `mode: observe`: verdict is what would be; it passes */
+	uint8_t nstmt;
+	bool more;
+	const struct policy_stmt *stmt[FLOW_LEAF_STMTS];
+	enum flow_verdict fallback; /* the judge's verdict without these statements */
+	uint32_t limits;           /* number of a set of limits; 0: none (flow_limits_text) */
+};
+
+struct flow;
+
+/* A new, empty store of nodes. `most` is the limit of its nodes (0: the
+ * default, FLOW_MOST). */
+struct flow *
+flow_new(uint32_t most);
+
+struct flow *
+flow_free(struct flow *f);
+
+enum { FLOW_MOST = 8 * 1000 * 1000 };
+
+/* The diagram of a point: what it means for every packet. `FLOW_NONE` when
+ * it would exceed the limit; then d names the statements that make it so large. */
+flow_ref
+flow_point(struct flow *f, const struct policy_point *pt, struct diags *d);
+
+/* The diagram of one judge alone, for packets that it sees; elsewhere
+ * untouched with no statement. For lint. */
+flow_ref
+flow_judge(struct flow *f, const struct policy_judge *j, struct diags *d);
+
+/* The leaf for one packet. */
+const struct flow_leaf *
+flow_eval(struct flow *f, flow_ref r, const struct packet *p);
+
+/* ---- differences ------------------------------------------------------ */
+
+/* An interval of one field. */
+struct flow_ival {
+	u128 lo, hi;
+};
+
+/* A region of packets: for each field a list of intervals; n 0: all of it. */
+struct flow_box {
+	struct {
+		const struct flow_ival *v;
+		size_t n;
+	} field[FLOW_NFIELD];
+	enum flow_verdict was, now;
+	bool was_observe, now_observe;
+	uint32_t was_limits, now_limits;
+	/* the statements of both sides that decide somewhere in the box, at
+	 * most 8 each, in id order; n counts all */
+	const struct policy_stmt *was_stmt[8], *now_stmt[8];
+	size_t nwas, nnow;
+	struct packet witness;     /* a packet of the box: the lowest in all fields */
+};
+
+struct flow_diff {
+	struct flow_box *box;      /* disjoint, merged, in the fixed order of fields */
+	size_t nbox;
+	bool truncated;            /* more than `most` boxes */
+};
+
+/* All regions where verdict, observe or limits of a and b differ; UNTOUCHED
+ * and ALLOW count as different only when `strict`. In the arena m. */
+void
+flow_diff(struct flow *f, struct arena *m, flow_ref a, flow_ref b, bool strict,
+    size_t most, struct flow_diff *out);
+
+/* Whether a and b give the same verdicts (as flow_diff with the same `strict`
+ * would find no box); quick. */
+bool
+flow_same(struct flow *f, flow_ref a, flow_ref b, bool strict);
+
+/* Calls leaf(arg, l) for every leaf that is reached in r, each once. */
+void
+flow_leaves(struct flow *f, flow_ref r,
+    void (*leaf)(void *arg, const struct flow_leaf *l), void *arg);
+
+/* All regions with their leaves (for dumps, tests and reports): as boxes with
+ * `was` = `now` = the verdict. */
+void
+flow_boxes(struct flow *f, struct arena *m, flow_ref r, size_t most,
+    struct flow_diff *out);
+
+/* How many nodes there are. */
+uint32_t
+flow_count(const struct flow *f);
+
+/* A set of limits for people: "at most 60 connections an hour for each
+ * source, else log"; "" for 0. Lives as long as f. */
+const char *
+flow_limits_text(struct flow *f, uint32_t limits);
+
+/* The name of a field ("source address", ...), of a verdict ("allow"). */
+const char *
+flow_field_name(enum flow_field x);
+const char *
+flow_verdict_name(enum flow_verdict v);
+
+/* A value of USER or UNIT for people. */
+const char *
+flow_user_name(struct flow *f, u128 v);
+const char *
+flow_unit_name(struct flow *f, u128 v);
+
+#endif

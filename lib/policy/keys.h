@@ -1,0 +1,17 @@
+/*
+ * keys: what is printed from the key rows.
+ */
+#ifndef POLICY_KEYS_H
+#define POLICY_KEYS_H
+
+struct buf;
+
+/* The JSON Schema (draft 2020-12) of the language, version 1. */
+void
+policy_schema_print(struct buf *out);
+
+/* The reference part of the language's manual page, in roff (man(7)). */
+void
+policy_manual_print(struct buf *out);
+
+#endif

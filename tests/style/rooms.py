@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""The map of rooms, tested.
+
+A line of code knows its room and what it may touch: an include that goes up,
+a foreign header with a second owner, a banned call or a file that has grown
+past one room's size fails here. HACKING.md tells the map to people.
+"""
+import pathlib
+import re
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+
+# room: rooms it may include. A room may always include itself.
+MAP = {
+    'lib/base': [],
+    'lib/text': ['lib/base'],
+    'lib/doc': ['lib/base', 'lib/text'],
+    'lib/addr': ['lib/base'],
+    'lib/shape': ['lib/base', 'lib/text', 'lib/doc'],
+    'lib/policy': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/shape'],
+    'lib/flow': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
+    'lib/mail': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
+    'lib/plan': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
+    'lib/look': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail'],
+    'lib/world': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
+    'lib/compile': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
+                    'lib/plan', 'lib/look'],
+    'gen/out': ['lib/base', 'lib/text', 'lib/addr', 'lib/plan'],
+    'gen': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
+            'lib/plan', 'lib/look', 'lib/world', 'lib/compile', 'gen/out'],
+}
+
+# a foreign header: the one room that may include it
+OWNER = {
+    'yaml.h': 'lib/doc',
+    'libcidr.h': 'lib/addr',
+    'sha2.h': 'lib/plan',
+    'linux/openat2.h': 'lib/world',
+}
+
+# room: files that it may include from a room it may not include as a whole
+GENERIC = {'lib/flow': ['lib/flow/field', 'lib/flow/ival', 'lib/flow/fdd']}
+
+BANNED = ['strcpy', 'strcat', 'sprintf', 'vsprintf', 'gets', 'strtok', 'atoi', 'atol', 'alloca',
+          'popen', 'system', 'cidr_from_str', 'cidr_to_str']
+# lib never prints, exits, or reads the clock or the environment; lib/world reads files and zones
+LIB_BANNED = ['printf', 'puts', 'putchar', 'fprintf', 'exit', '_exit', 'time', 'getenv', 'fopen',
+              'open', 'gettimeofday', 'clock_gettime', 'getaddrinfo', 'gethostbyname']
+MOST_LINES = 800
+
+errors = []
+
+
+def room_of(path):
+    rel = path.relative_to(TOP).as_posix()
+    best = None
+    for room in MAP:
+        if rel.startswith(room + '/') and (best is None or len(room) > len(best)):
+            best = room
+    return best
+
+
+def target_room(name):
+    """The room of a quoted include: "addr/set.h" or "gen/args.h"."""
+    for base in ('lib/', ''):
+        path = TOP / (base + name)
+        if path.exists():
+            return room_of(path)
+    return None
+
+
+def code_only(text):
+    """The text without comments and string literals, line breaks kept."""
+    def blank(m):
+        return re.sub(r'[^\n]', ' ', m.group(0))
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text,
+                  flags=re.S)
+
+
+def check(path):
+    room = room_of(path)
+    rel = path.relative_to(TOP).as_posix()
+    text = path.read_text()
+    if room is None:
+        errors.append(f'{rel}: in no room of the map')
+        return
+    if text.count('\n') > MOST_LINES and path.suffix in ('.c', '.h'):
+        errors.append(f'{rel}: over {MOST_LINES} lines: is it one room?')
+    for n, line in enumerate(text.split('\n'), 1):
+        m = re.match(r'\s*#\s*include\s+([<"])([^>"]+)[>"]', line)
+        if not m:
+            continue
+        kind, name = m.groups()
+        if kind == '<':
+            owner = OWNER.get(name)
+            if owner and owner != room:
+                errors.append(f'{rel}:{n}: <{name}> belongs to {owner} alone')
+            continue
+        target = target_room(name)
+        if target is None:
+            errors.append(f'{rel}:{n}: "{name}" is in no room')
+        elif target != room and target not in MAP[room]:
+            errors.append(f'{rel}:{n}: {room} may not include {target} ("{name}")')
+        if rel.startswith(tuple(g + '.' for g in GENERIC.get(room, []))) and target == 'lib/policy':
+            errors.append(f'{rel}:{n}: the generic part of {room} may not include {target}')
+    code = code_only(text)
+    banned = BANNED + (LIB_BANNED if room.startswith('lib/') and room != 'lib/world' else [])
+    for name in banned:
+        for m in re.finditer(r'(?<![\w.>])' + name + r'\s*\(', code):
+            line = code.count('\n', 0, m.start()) + 1
+            errors.append(f'{rel}:{line}: {name}() is banned here')
+
+
+def main():
+    files = sorted(p for d in ('lib', 'gen', 'agent') for p in (TOP / d).rglob('*')
+                   if p.suffix in ('.c', '.h', '.def'))
+    if len(files) < 20:
+        errors.append('the sources were not found')
+    for path in files:
+        check(path)
+    hacking = (TOP / 'HACKING.md').read_text()
+    for room in MAP:
+        if f'`{room}`' not in hacking:
+            errors.append(f'HACKING.md does not tell of the room {room}')
+        if not (TOP / room).is_dir():
+            errors.append(f'the map has a room {room} that does not exist')
+    for e in errors:
+        print(e)
+    print(f'{len(files)} files')
+    passed = 0 if errors else 1
+    print(f'{passed} passed, {1 - passed} failed')
+    return 1 if errors else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
