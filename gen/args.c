@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/near.h"
 
 static const struct arg_row row[ARG_NOPTION] = {
@@ -19,7 +20,7 @@ static const struct arg_row row[ARG_NOPTION] = {
 	[ARG_HEADER] = {"header", 0, "ADDRESS", NULL, true, "address in the message's From field; the envelope sender by default"},
 	[ARG_HELP] = {"help", 'h', NULL, NULL, false, "print help"},
 	[ARG_OUTPUT] = {"output", 'o', "FILE", NULL, false, "write to FILE, replaced as a whole and only on success"},
-	[ARG_PART] = {"part", 0, "PART", "all|sets|rules", false, "one of the two files of a replacement that leaks no packet"},
+	[ARG_PART] = {"part", 0, "PART", "all|stage|swap", false, "one of the two files of a replacement that leaks no packet"},
 	[ARG_POINT] = {"point", 0, "POINT", NULL, false, "the point to compile; needed where the policy has several"},
 	[ARG_PROBES] = {"probes", 0, "FILE", NULL, false, "read probes from FILE, one a line: PROBE [; at=POINT date=DATE user=U unit=U direction=WAY]"},
 	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message; makes the question one about a message"},
@@ -244,66 +245,66 @@ args_help(const struct command *c)
 /* Text for roff: a backslash and a leading dot or quote are made harmless, a
  * minus stays one. */
 static void
-roff(const char *s)
+roff(struct buf *out, const char *s)
 {
 	bool bol = true;
 
 	for (; *s; s++) {
 		if (bol && (*s == '.' || *s == '\''))
-			fputs("\\&", stdout);
+			buf_str(out, "\\&");
 		if (*s == '\\')
-			fputs("\\e", stdout);
+			buf_str(out, "\\e");
 		else if (*s == '-')
-			fputs("\\-", stdout);
+			buf_str(out, "\\-");
 		else if (*s == '\n' && s[1] == '\n')
-			fputs("\n.PP", stdout);
+			buf_str(out, "\n.PP");
 		else
-			putchar(*s);
+			buf_chr(out, *s);
 		bol = *s == '\n';
 	}
 }
 
 void
-args_manual(void)
+args_manual(struct buf *out)
 {
-	printf(".\\\" Printed by `mailreeve manual`; the tables in gen/ are its source.\n"
+	buf_printf(out, ".\\\" Printed by `mailreeve manual`; the tables in gen/ are its source.\n"
 	    ".TH MAILREEVE 1\n.SH NAME\nmailreeve \\- compile and question a mail policy\n"
 	    ".SH SYNOPSIS\n");
 	for (const struct command *c = command_table; c->name; c++) {
-		printf(".B mailreeve %s\n", c->name);
-		roff(c->synopsis);
-		printf("\n.br\n");
+		buf_printf(out, ".B mailreeve %s\n", c->name);
+		roff(out, c->synopsis);
+		buf_printf(out, "\n.br\n");
 	}
-	printf(".SH DESCRIPTION\n"
+	buf_printf(out, ".SH DESCRIPTION\n"
 	    "One YAML file says how mail may leave a network. This program checks it, "
 	    "compiles it to nftables rules for each point where rules run, and answers "
 	    "exactly what it does and what changed between two versions.\n"
 	    "It needs no privileges, asks no DNS and, but for files named on the command "
 	    "line, changes nothing.\n.SH COMMANDS\n");
 	for (const struct command *c = command_table; c->name; c++) {
-		printf(".SS %s ", c->name);
-		roff(c->synopsis);
-		putchar('\n');
-		roff(c->text);
-		putchar('\n');
+		buf_printf(out, ".SS %s ", c->name);
+		roff(out, c->synopsis);
+		buf_chr(out, '\n');
+		roff(out, c->text);
+		buf_chr(out, '\n');
 		for (int o = 0; o < ARG_NOPTION; o++) {
 			if (!takes(c, (enum arg_option)o) || o == ARG_HELP || o == ARG_COLOUR)
 				continue;
-			printf(".TP\n.B \\-\\-");
-			roff(row[o].name);
+			buf_printf(out, ".TP\n.B \\-\\-");
+			roff(out, row[o].name);
 			if (row[o].value)
-				printf(" \\fI%s\\fP", row[o].value);
-			putchar('\n');
-			roff(row[o].text);
+				buf_printf(out, " \\fI%s\\fP", row[o].value);
+			buf_chr(out, '\n');
+			roff(out, row[o].text);
 			if (row[o].words) {
-				printf(" (");
-				roff(row[o].words);
-				putchar(')');
+				buf_printf(out, " (");
+				roff(out, row[o].words);
+				buf_chr(out, ')');
 			}
-			putchar('\n');
+			buf_chr(out, '\n');
 		}
 	}
-	printf(".SH EXIT STATUS\n0 fine; 1 the policy, or the answer, is bad; 2 usage or the "
+	buf_printf(out, ".SH EXIT STATUS\n0 fine; 1 the policy, or the answer, is bad; 2 usage or the "
 	    "machine; 3 something differs, with \\-\\-detailed\\-exitcode.\n"
 	    ".SH ENVIRONMENT\nNO_COLOR: no colour in messages.\n"
 	    ".SH SEE ALSO\nmailreeve\\-policy(5), nft(8)\n");

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct buf;
+
 enum arg_option {
 	ARG_APPLICATION, ARG_AT, ARG_COLOUR, ARG_DATE, ARG_DETAILED, ARG_DIRECTION,
 	ARG_DUMP, ARG_FORMAT, ARG_FROM, ARG_HEADER, ARG_HELP, ARG_OUTPUT,
@@ -68,10 +70,10 @@ args_read(const struct command *c, int argc, char **argv, struct args *a);
 void
 args_help(const struct command *c);
 
-/* Prints the manual page mailreeve(1) in roff, or a completion script for bash,
- * from the tables. */
+/* The manual page mailreeve(1) in roff; a completion script for bash, to standard
+ * output. Both from the tables. */
 void
-args_manual(void);
+args_manual(struct buf *out);
 void
 args_completion(void);
 

@@ -14,6 +14,7 @@ int command_explain(const struct args *a);
 int command_diff(const struct args *a);
 int command_test(const struct args *a);
 int command_fmt(const struct args *a);
+int command_points(const struct args *a);
 int command_schema(const struct args *a);
 int command_manual(const struct args *a);
 int command_completion(const struct args *a);

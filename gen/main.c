@@ -16,6 +16,7 @@ static const enum arg_option explain_options[] = {ARG_AT, ARG_DATE, ARG_USER, AR
 static const enum arg_option diff_options[] = {ARG_FORMAT, ARG_STRICT, ARG_DETAILED, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option test_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option fmt_options[] = {ARG_WRITE, ARG_OUTPUT, ARG_NOPTION};
+static const enum arg_option points_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option print_options[] = {ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option no_options[] = {ARG_NOPTION};
 
@@ -37,7 +38,7 @@ const struct command command_table[] = {
 	    "of the policy's meaning and must do what it says.\n\n"
 	    "A set that is made in one transaction with the rule that uses it is empty for some "
 	    "milliseconds when the kernel commits. Where a running ruleset is replaced under traffic, "
-	    "load it in two files: `--part sets --slot b`, then `--part rules --slot b`; the next "
+	    "load it in two files: `--part stage --slot b`, then `--part swap --slot b`; the next "
 	    "time with slot a. The second file swaps the tables in one small transaction.",
 	    1, 1, compile_options, command_compile},
 	{"explain", "POLICY PROBE | POLICY --probes FILE | POLICY --from A --recipient B | CODE",
@@ -62,6 +63,9 @@ const struct command command_table[] = {
 	    "Prints the policy with even indentation and without trailing blanks; comments stay. "
 	    "The result means the same: it is read again and compared before it is printed.",
 	    1, 1, fmt_options, command_fmt},
+	{"points", "POLICY", "list where the rules of a policy run",
+	    "One point a line: its name, its kind and its title, with tabs between.",
+	    1, 1, points_options, command_points},
 	{"schema", "", "print the JSON Schema of the language",
 	    "For editors: yaml-language-server completes and checks a policy with it.",
 	    0, 0, print_options, command_schema},

@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "doc/doc.h"
-#include "gen/out/file.h"
+#include "gen/out/out.h"
 
 bool
 unit_colour(const struct args *args)
@@ -162,7 +162,7 @@ unit_write(const struct args *args, struct buf *out, int status)
 	int err = out->err;
 
 	if (!err && path && strcmp(path, "-")) {
-		err = file_replace(path, out->p ? out->p : "", out->n);
+		err = out_file(path, out->p ? out->p : "", out->n);
 	} else if (!err) {
 		path = "standard output";
 		if (out->n && fwrite(out->p, 1, out->n, stdout) != out->n)
