@@ -31,7 +31,9 @@ struct addr_prefix {
 	u128 lo, hi;     /* first and last address */
 };
 
-/* What may be wrong with a text that should be an address or a prefix. */
+/* What may be wrong with a text that should be an address or a prefix. The
+ * codes E0201, E0202, ... of text/codes_addr.def are in this order, from
+ * ADDR_EMPTY on. */
 enum addr_wrong {
 	ADDR_OK,
 	ADDR_EMPTY,
@@ -50,6 +52,7 @@ enum addr_wrong {
 	ADDR_PORT,          /* 10.0.0.1:25, [::1]:25 */
 	ADDR_SPACE,         /* blanks inside or around */
 	ADDR_UNSPECIFIED,   /* 0.0.0.0 or :: as a single address */
+	ADDR_PREFIX,        /* 10.0.0.0/8 where one address is wanted */
 	ADDR_NWRONG
 };
 
@@ -60,6 +63,10 @@ addr_wrong_text(enum addr_wrong w);
 /* Reads the n bytes at s as one address. Sets *out on ADDR_OK only. */
 enum addr_wrong
 addr_read(const char *s, size_t n, struct addr *out);
+
+/* The same, with the text to write instead, as addr_prefix_read() gives it. */
+enum addr_wrong
+addr_read_fix(const char *s, size_t n, struct addr *out, char fix[64]);
 
 /* Reads the n bytes at s as a prefix; an address alone is /32 or /128. Sets
  * *out on ADDR_OK only. `fix`, when not NULL, gets the text to write instead

@@ -1,0 +1,213 @@
+#include "addr/addr.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "addr/scan.h"
+
+static bool
+digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+hex(char c)
+{
+	return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* Four decimal numbers of one to three digits, without leading zeros. */
+static bool
+shape4(const char *s, size_t n)
+{
+	unsigned dots = 0, len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '.') {
+			if (!len || ++dots > 3)
+				return false;
+			len = 0;
+		} else if (!digit(s[i]) || ++len > 3 ||
+		    (len == 2 && s[i - 1] == '0')) {
+			return false;
+		}
+	}
+	return dots == 3 && len;
+}
+
+/* Groups of one to four hexadecimal digits; where they may stand is for
+ * inet_pton(3), and so is a dotted tail. */
+static bool
+shape6(const char *s, size_t n)
+{
+	unsigned colons = 0, len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == ':') {
+			colons++;
+			len = 0;
+		} else if (s[i] == '.') {
+			len = 0;
+		} else if (!hex(s[i]) || ++len > 4) {
+			return false;
+		}
+	}
+	return colons >= 2 && colons <= 8;
+}
+
+bool
+scan_addr(const char *s, size_t n, struct addr *out)
+{
+	char text[SCAN_MOST + 1];
+	struct in6_addr a6;
+	struct in_addr a4;
+
+	if (!n || n > SCAN_MOST)
+		return false;
+	memcpy(text, s, n);
+	text[n] = 0;
+	if (shape4(s, n)) {
+		if (inet_pton(AF_INET, text, &a4) != 1)
+			return false;
+		*out = (struct addr){ADDR_V4, ntohl(a4.s_addr)};
+		return true;
+	}
+	if (!shape6(s, n) || inet_pton(AF_INET6, text, &a6) != 1)
+		return false;
+	*out = (struct addr){ADDR_V6, u128_from_be(a6.s6_addr)};
+	return true;
+}
+
+bool
+scan_bits(const char *s, size_t n, unsigned most, unsigned *out)
+{
+	unsigned x = 0;
+
+	if (!n || n > 3 || (n > 1 && s[0] == '0'))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!digit(s[i]))
+			return false;
+		x = 10 * x + (unsigned)(s[i] - '0');
+	}
+	if (x > most)
+		return false;
+	*out = x;
+	return true;
+}
+
+enum addr_wrong
+scan_read(const char *s, size_t n, bool prefix, struct addr_prefix *out)
+{
+	const char *slash = n ? memchr(s, '/', n) : NULL;
+	size_t head = slash ? (size_t)(slash - s) : n;
+	unsigned bits, most;
+	struct addr a;
+	u128 host;
+
+	if (slash && !prefix)
+		return ADDR_SYNTAX;
+	if (!scan_addr(s, head, &a))
+		return ADDR_SYNTAX;
+	bits = most = a.family == ADDR_V4 ? 32 : 128;
+	if (slash && !scan_bits(slash + 1, n - head - 1, most, &bits))
+		return ADDR_SYNTAX;
+	host = most - bits == 128 ? U128_MAX : ((u128)1 << (most - bits)) - 1;
+	*out = (struct addr_prefix){a.family, bits, a.n & ~host, a.n | host};
+	if (a.family == ADDR_V6 && a.n >> 32 == 0xffff)
+		return ADDR_MAPPED;
+	if (!bits)
+		return ADDR_ANY;
+	if (a.n & host)
+		return ADDR_HOST_BITS;
+	if (!a.n && bits == most)
+		return ADDR_UNSPECIFIED;
+	return ADDR_OK;
+}
+
+enum addr_wrong
+addr_read(const char *s, size_t n, struct addr *out)
+{
+	return addr_read_fix(s, n, out, NULL);
+}
+
+enum addr_wrong
+addr_read_fix(const char *s, size_t n, struct addr *out, char fix[64])
+{
+	struct addr_prefix p;
+	char unused[SCAN_FIX];
+
+	if (!fix)
+		fix = unused;
+	fix[0] = 0;
+	if (scan_read(s, n, false, &p) != ADDR_OK)
+		return scan_why(s, n, false, fix);
+	*out = (struct addr){p.family, p.lo};
+	return ADDR_OK;
+}
+
+enum addr_wrong
+addr_prefix_read(const char *s, size_t n, struct addr_prefix *out, char fix[64])
+{
+	struct addr_prefix p;
+	char unused[SCAN_FIX];
+
+	if (!fix)
+		fix = unused;
+	fix[0] = 0;
+	if (scan_read(s, n, true, &p) != ADDR_OK)
+		return scan_why(s, n, true, fix);
+	*out = p;
+	return ADDR_OK;
+}
+
+static size_t
+write4(uint32_t x, char *out)
+{
+	char *p = out;
+
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		unsigned o = x >> shift & 0xff;
+
+		if (o >= 100)
+			*p++ = (char)('0' + o / 100);
+		if (o >= 10)
+			*p++ = (char)('0' + o / 10 % 10);
+		*p++ = (char)('0' + o % 10);
+		if (shift)
+			*p++ = '.';
+	}
+	*p = 0;
+	return (size_t)(p - out);
+}
+
+size_t
+addr_write(struct addr a, char out[46])
+{
+	uint8_t be[16];
+
+	if (a.family == ADDR_V4)
+		return write4((uint32_t)a.n, out);
+	u128_to_be(a.n, be);
+	inet_ntop(AF_INET6, be, out, 46);
+	return strlen(out);
+}
+
+size_t
+addr_prefix_write(struct addr_prefix p, char out[50])
+{
+	size_t n = addr_write((struct addr){p.family, p.lo}, out);
+	unsigned b = p.bits;
+
+	if (p.lo == p.hi)
+		return n;
+	out[n++] = '/';
+	if (b >= 100)
+		out[n++] = (char)('0' + b / 100);
+	if (b >= 10)
+		out[n++] = (char)('0' + b / 10 % 10);
+	out[n++] = (char)('0' + b % 10);
+	out[n] = 0;
+	return n;
+}
