@@ -17,18 +17,23 @@
 
 #include "addr/packet.h"
 #include "base/u128.h"
+#include "flow/fdd.h"
+#include "flow/field.h"
+#include "flow/ival.h"
 
 struct arena;
+struct buf;
 struct diags;
 struct policy;
 struct policy_judge;
 struct policy_point;
 struct policy_stmt;
 
-/* A reference to a node or a leaf; valid as long as its struct flow. */
-typedef uint32_t flow_ref;
+/* A reference to a node or a leaf (flow/fdd.h); valid as long as its struct
+ * flow. */
+typedef fdd_ref flow_ref;
 
-#define FLOW_NONE UINT32_MAX
+#define FLOW_NONE FDD_NONE
 
 /* What happens to a packet. */
 enum flow_verdict {
@@ -39,35 +44,17 @@ enum flow_verdict {
 	FLOW_CAPTURE,    /* redirected to the forwarder */
 };
 
-/* The fields, in the order of the diagram. Rows of one table, field.c. */
-enum flow_field {
-	FLOW_HOOK,       /* enum packet_hook */
-	FLOW_LOOPBACK,   /* 0 no, 1 yes */
-	FLOW_PROTO,
-	FLOW_STATE,      /* enum packet_state */
-	FLOW_SYN,        /* 0 no, 1 yes */
-	FLOW_DPORT,
-	FLOW_FAMILY,     /* enum addr_family: 1, 2 */
-	FLOW_SRC4, FLOW_DST4,
-	FLOW_SRC6, FLOW_DST6,
-	FLOW_USER,       /* uid, or 2^32 + number of a name; 2^33-1: none known */
-	FLOW_UNIT,       /* 0: none known, else 1 + number of a name */
-	FLOW_DATE,       /* seconds since 1970 */
-	FLOW_NFIELD
-};
-
 enum { FLOW_LEAF_STMTS = 2 };
 
-/* A leaf. Statements are named by (side, id): side 0 or 1 for the two
- * policies of a diff. At most two are kept, the lowest; `more` says that there
- * were others of the same class. */
+/* A leaf: the verdict and the statements of the deciding class. At most two
+ * are kept, the lowest ids; `more` says that there were others. Where the
+ * judges of two zones both allow, the statements of both. */
 struct flow_leaf {
 	enum flow_verdict verdict;
 	bool observe;              /* `mode: observe`: verdict is what would be; it passes */
 	uint8_t nstmt;
 	bool more;
 	const struct policy_stmt *stmt[FLOW_LEAF_STMTS];
-	enum flow_verdict fallback; /* the judge's verdict without these statements */
 	uint32_t limits;           /* number of a set of limits; 0: none (flow_limits_text) */
 };
 
@@ -83,26 +70,56 @@ flow_free(struct flow *f);
 
 enum { FLOW_MOST = 8 * 1000 * 1000 };
 
+/* The store of nodes, to build other diagrams (lib/vm's) beside the policy's. */
+struct fdd *
+flow_fdd(struct flow *f);
+
+/* The diagram that touches nothing: of a point that is not there. */
+flow_ref
+flow_nothing(const struct flow *f);
+
 /* The diagram of a point: what it means for every packet. `FLOW_NONE` when
  * it would exceed the limit; then d names the statements that make it so large. */
 flow_ref
 flow_point(struct flow *f, const struct policy_point *pt, struct diags *d);
 
 /* The diagram of one judge alone, for packets that it sees; elsewhere
- * untouched with no statement. For lint. */
+ * untouched with no statement. FLOW_NONE as flow_point. */
 flow_ref
 flow_judge(struct flow *f, const struct policy_judge *j, struct diags *d);
+
+/* What a statement is good for in its judge. */
+enum flow_use {
+	FLOW_USE_NEVER,      /* it matches no packet that the judge sees */
+	FLOW_USE_OVERRULED,  /* wherever it matches, a class of higher precedence decides */
+	FLOW_USE_TWIN,       /* wherever it could decide, another of its class says so too */
+	FLOW_USE_SAME,       /* where it is alone, the verdict is the same without it */
+	FLOW_USE_DECIDES,    /* it changes the fate of some packet */
+};
+
+struct flow_useful {
+	enum flow_use use;
+	const struct policy_stmt *by; /* OVERRULED, TWIN: one of the others */
+	enum flow_verdict without;    /* SAME: what happens without it */
+};
+
+/* What each statement of the judge is good for: out[i] for j->stmt[i];
+ * without a look at other zones. UNTOUCHED and ALLOW are the same fate. False
+ * when the limit of nodes is reached: then d says so and out is not set. */
+bool
+flow_judge_useful(struct flow *f, const struct policy_judge *j, struct diags *d,
+    struct flow_useful *out);
 
 /* The leaf for one packet. */
 const struct flow_leaf *
 flow_eval(struct flow *f, flow_ref r, const struct packet *p);
 
-/* ---- differences ------------------------------------------------------ */
+/* The second at which the verdict for the packet, all else equal, becomes
+ * another than on its date; UINT64_MAX: never. */
+uint64_t
+flow_eval_until(struct flow *f, flow_ref r, const struct packet *p);
 
-/* An interval of one field. */
-struct flow_ival {
-	u128 lo, hi;
-};
+/* ---- differences ------------------------------------------------------ */
 
 /* A region of packets: for each field a list of intervals; n 0: all of it. */
 struct flow_box {
@@ -117,7 +134,8 @@ struct flow_box {
 	 * most 8 each, in id order; n counts all */
 	const struct policy_stmt *was_stmt[8], *now_stmt[8];
 	size_t nwas, nnow;
-	struct packet witness;     /* a packet of the box: the lowest in all fields */
+	struct packet witness;     /* a packet of the box: the lowest in each field that
+	                              the box narrows, an example's value in the others */
 };
 
 struct flow_diff {
@@ -147,6 +165,10 @@ flow_leaves(struct flow *f, flow_ref r,
 void
 flow_boxes(struct flow *f, struct arena *m, flow_ref r, size_t most,
     struct flow_diff *out);
+
+/* Writes the diagram for people and golden files. */
+void
+flow_dump(struct flow *f, flow_ref r, struct buf *out);
 
 /* How many nodes there are. */
 uint32_t

@@ -1,0 +1,425 @@
+/* Differences of two diagrams, as boxes. */
+#include "flow/inside.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+
+enum {
+	NAMED = 8,                 /* statements kept for a side of a box */
+	COUNTED = 1000,            /* statements counted for a side of a box */
+	WORK = 20 * 1000 * 1000,   /* edges looked at to name the statements of all boxes */
+};
+
+/* ---- effects and pairs of them ------------------------------------------- */
+
+static uint32_t
+leaf_effect(void *arg, uint32_t l)
+{
+	struct flow *f = arg;
+
+	return flow_effect(&f->leaf[l]);
+}
+
+/* As leaf_effect, where untouched and allowed are one. */
+static uint32_t
+leaf_fate(void *arg, uint32_t l)
+{
+	struct flow *f = arg;
+	struct flow_leaf x = f->leaf[l];
+
+	if (x.verdict == FLOW_UNTOUCHED)
+		x.verdict = FLOW_ALLOW;
+	return flow_effect(&x);
+}
+
+static bool
+alike(const struct flow *f, uint32_t a, uint32_t b)
+{
+	if (a == b)
+		return true;
+	if (f->strict || a >> 3 != b >> 3)
+		return false;
+	return effect_verdict(a) <= FLOW_ALLOW && effect_verdict(b) <= FLOW_ALLOW;
+}
+
+/* The leaves of a difference are numbers of pairs; 0: no difference. */
+static uint32_t
+leaf_pair(void *arg, uint32_t a, uint32_t b)
+{
+	struct flow *f = arg;
+	uint32_t k[2] = {a, b}, i;
+	int fresh;
+
+	if (alike(f, a, b))
+		return 0;
+	i = hash_names_add(f->pairs, (const char *)k, sizeof k, &fresh);
+	if (fresh)
+		ARENA_PUSH(f->a, f->pair, f->npair, f->cappair) = (struct flow_pair){a, b};
+	return i;
+}
+
+static fdd_ref
+quick_pair(void *arg, fdd_ref a, fdd_ref b)
+{
+	(void)arg;
+	return a == b ? NOTHING : FDD_NONE;
+}
+
+bool
+flow_same(struct flow *f, flow_ref a, flow_ref b, bool strict)
+{
+	uint32_t mark = fdd_mark(f->fdd);
+	uint64_t edges = fdd_edges(f->fdd);
+	uint32_t (*leaf)(void *, uint32_t) = strict ? leaf_effect : leaf_fate;
+	uint32_t tag = strict ? f->effect : f->fate;
+	fdd_ref x = fdd_map(f->fdd, tag, leaf, f, a);
+	fdd_ref y = fdd_map(f->fdd, tag, leaf, f, b);
+
+	flow_finish(f, mark, edges, NOTHING);
+	return x == y && x != FDD_NONE;
+}
+
+/* ---- boxes ----------------------------------------------------------------- */
+
+struct walk {
+	struct flow *f;
+	struct arena *m;
+	fdd_ref was, now;
+	bool leaves;               /* leaves are of a policy, not pairs */
+	size_t most, cap;
+	struct ivals at[FLOW_NFIELD];  /* where the walk is; n 0: not narrowed */
+	uint32_t *seen, stamp;     /* nodes seen while a box's statements are collected */
+	uint64_t work;
+	struct flow_diff *out;
+};
+
+/* One child of a node and the edges that lead to it. */
+struct group {
+	fdd_ref child;
+	uint32_t edge;             /* the first; then, sorted, each */
+};
+
+static int
+by_child(const void *x, const void *y)
+{
+	const struct group *a = x, *b = y;
+
+	if (a->child != b->child)
+		return a->child < b->child ? -1 : 1;
+	return a->edge < b->edge ? -1 : a->edge > b->edge;
+}
+
+struct span {
+	size_t first, n;           /* in the sorted edges */
+	uint32_t edge;             /* the lowest of them */
+};
+
+static int
+by_edge(const void *x, const void *y)
+{
+	const struct span *a = x, *b = y;
+
+	return a->edge < b->edge ? -1 : a->edge > b->edge;
+}
+
+/* ---- the statements of a box ------------------------------------------------ */
+
+struct names {
+	const struct policy_stmt **v;
+	size_t n, cap;
+};
+
+static void
+collect_leaf(struct walk *w, uint32_t l, struct names *out)
+{
+	const struct flow_leaf *x = &w->f->leaf[l];
+
+	for (unsigned i = 0; i < x->nstmt && out->n < COUNTED; i++) {
+		size_t lo = 0, hi = out->n;
+
+		while (lo < hi) {
+			size_t mid = lo + (hi - lo) / 2;
+
+			if (out->v[mid]->id < x->stmt[i]->id)
+				lo = mid + 1;
+			else
+				hi = mid;
+		}
+		if (lo < out->n && out->v[lo] == x->stmt[i])
+			continue;
+		(void)ARENA_PUSH(w->m, out->v, out->n, out->cap);
+		memmove(out->v + lo + 1, out->v + lo, (out->n - 1 - lo) * sizeof *out->v);
+		out->v[lo] = x->stmt[i];
+	}
+}
+
+/* Adds the statements that r names within the box; each node once, since a box
+ * is the same for all ways to a node. */
+static void
+collect(struct walk *w, fdd_ref r, const struct flow_box *b, struct names *out)
+{
+	fdd_ref last = FDD_NONE;
+	const struct flow_ival *k;
+	struct fdd_view v;
+	size_t n;
+
+	if (fdd_is_leaf(r)) {
+		collect_leaf(w, fdd_number(r), out);
+		return;
+	}
+	if (w->seen[r] == w->stamp || out->n >= COUNTED)
+		return;
+	w->seen[r] = w->stamp;
+	v = fdd_view(w->f->fdd, r);
+	k = b->field[v.field].v;
+	n = b->field[v.field].n;
+	if (!n) {
+		w->work += v.n;
+		for (uint32_t i = 0; i < v.n; i++) {
+			if (v.child[i] != last)
+				collect(w, last = v.child[i], b, out);
+		}
+		return;
+	}
+	for (size_t j = 0; j < n; j++) {
+		uint32_t i = fdd_find(&v, k[j].lo);
+
+		for (;; i++) {
+			w->work++;
+			if (v.child[i] != last)
+				collect(w, last = v.child[i], b, out);
+			if (fdd_hi(&v, i) >= k[j].hi)
+				break;
+		}
+	}
+}
+
+static size_t
+names_of(struct walk *w, fdd_ref r, const struct flow_box *b, const u128 x[FLOW_NFIELD],
+    const struct policy_stmt *out[NAMED])
+{
+	struct names s = {0};
+
+	w->stamp++;
+	if (w->work < WORK)
+		collect(w, r, b, &s);
+	else
+		collect_leaf(w, fdd_number(fdd_eval(w->f->fdd, r, x)), &s);
+	for (size_t i = 0; i < s.n && i < NAMED; i++)
+		out[i] = s.v[i];
+	return s.n;
+}
+
+/* ---- the witness -------------------------------------------------------------- */
+
+/*
+ * Values that a person takes for an example's, where the box leaves the
+ * choice: a new TCP connection between documentation addresses (RFC 5737, RFC
+ * 3849) to the mail port, by nobody in particular.
+ */
+static u128
+pleasant(enum flow_field x)
+{
+	switch (x) {
+	case FLOW_HOOK:
+	case FLOW_LOOPBACK:
+	case FLOW_STATE:
+	case FLOW_DATE:
+		break;
+	case FLOW_PROTO:
+		return IPPROTO_TCP;
+	case FLOW_SYN:
+		return 1;
+	case FLOW_DPORT:
+		return 25;
+	case FLOW_FAMILY:
+		return ADDR_V4;
+	case FLOW_SRC4:
+		return 0xc0000201;     /* 192.0.2.1 */
+	case FLOW_DST4:
+		return 0xc6336401;     /* 198.51.100.1 */
+	case FLOW_SRC6:
+		return u128_of(0x20010db800000000, 1);
+	case FLOW_DST6:
+		return u128_of(0x20010db800000000, 2);
+	case FLOW_USER:
+		return FLOW_USER_NONE;
+	case FLOW_UNIT:
+		return FLOW_UNIT_NONE;
+	case FLOW_NFIELD:
+		break;
+	}
+	return field_row(x)->first;
+}
+
+/* A probe cannot name 0.0.0.0 or ::, so the address after it is taken where
+ * there is one. */
+static u128
+lowest(enum flow_field x, const struct flow_ival *v, size_t n)
+{
+	bool address = x == FLOW_SRC4 || x == FLOW_DST4 || x == FLOW_SRC6 || x == FLOW_DST6;
+
+	if (address && !v[0].lo) {
+		if (v[0].hi)
+			return 1;
+		return n > 1 ? v[1].lo : 0;
+	}
+	return v[0].lo;
+}
+
+static void
+witness(struct walk *w, struct flow_box *b, u128 x[FLOW_NFIELD])
+{
+	struct packet *p = &b->witness;
+	bool v4;
+
+	for (enum flow_field k = 0; k < FLOW_NFIELD; k++) {
+		struct ivals s = {.v = w->at[k].v, .n = w->at[k].n};
+
+		x[k] = pleasant(k);
+		if (s.n && !ival_has(&s, x[k]))
+			x[k] = lowest(k, s.v, s.n);
+	}
+	/* SYN belongs to a new TCP connection, where the box does not say. */
+	if (!b->field[FLOW_SYN].n)
+		x[FLOW_SYN] = x[FLOW_PROTO] == IPPROTO_TCP && x[FLOW_STATE] != PACKET_ESTABLISHED;
+	v4 = x[FLOW_FAMILY] == ADDR_V4;
+	p->hook = (enum packet_hook)x[FLOW_HOOK];
+	p->loopback = x[FLOW_LOOPBACK];
+	p->proto = (uint8_t)x[FLOW_PROTO];
+	p->state = (enum packet_state)x[FLOW_STATE];
+	p->syn = x[FLOW_SYN];
+	p->dport = (uint16_t)x[FLOW_DPORT];
+	p->src = (struct addr){v4 ? ADDR_V4 : ADDR_V6, x[v4 ? FLOW_SRC4 : FLOW_SRC6]};
+	p->dst = (struct addr){v4 ? ADDR_V4 : ADDR_V6, x[v4 ? FLOW_DST4 : FLOW_DST6]};
+	if (x[FLOW_USER] != FLOW_USER_NONE)
+		p->user = flow_user_name(w->f, x[FLOW_USER]);
+	if (x[FLOW_UNIT] != FLOW_UNIT_NONE)
+		p->unit = flow_unit_name(w->f, x[FLOW_UNIT]);
+	p->date = (uint64_t)x[FLOW_DATE];
+}
+
+static void
+box_add(struct walk *w, uint32_t leaf)
+{
+	struct flow_diff *d = w->out;
+	struct flow_pair pair;
+	u128 x[FLOW_NFIELD];
+	struct flow_box *b;
+
+	if (d->nbox == w->most) {
+		d->truncated = true;
+		return;
+	}
+	pair = w->leaves ? (struct flow_pair){flow_effect(&w->f->leaf[leaf]),
+	    flow_effect(&w->f->leaf[leaf])} : w->f->pair[leaf];
+	b = &ARENA_PUSH(w->m, d->box, d->nbox, w->cap);
+	for (enum flow_field k = 0; k < FLOW_NFIELD; k++) {
+		b->field[k].v = w->at[k].v;
+		b->field[k].n = w->at[k].n;
+	}
+	b->was = effect_verdict(pair.was);
+	b->now = effect_verdict(pair.now);
+	b->was_observe = effect_observe(pair.was);
+	b->now_observe = effect_observe(pair.now);
+	b->was_limits = effect_limits(pair.was);
+	b->now_limits = effect_limits(pair.now);
+	witness(w, b, x);
+	b->nwas = names_of(w, w->was, b, x, b->was_stmt);
+	b->nnow = w->leaves ? 0 : names_of(w, w->now, b, x, b->now_stmt);
+}
+
+static void
+boxes(struct walk *w, fdd_ref r)
+{
+	struct group *g;
+	struct span *s;
+	struct fdd_view v;
+	size_t n = 0, ns = 0;
+
+	if (w->out->truncated)
+		return;
+	if (fdd_is_leaf(r)) {
+		if (w->leaves || fdd_number(r))
+			box_add(w, fdd_number(r));
+		return;
+	}
+	v = fdd_view(w->f->fdd, r);
+	g = arena_array(w->m, v.n, struct group);
+	for (uint32_t i = 0; i < v.n; i++)
+		if (w->leaves || v.child[i] != NOTHING)
+			g[n++] = (struct group){v.child[i], i};
+	qsort(g, n, sizeof *g, by_child);
+	s = arena_array(w->m, n, struct span);
+	for (size_t i = 0; i < n; i++) {
+		if (!i || g[i].child != g[i - 1].child)
+			s[ns++] = (struct span){i, 0, g[i].edge};
+		s[ns - 1].n++;
+	}
+	qsort(s, ns, sizeof *s, by_edge);
+	for (size_t i = 0; i < ns; i++) {
+		struct ivals *at = &w->at[v.field];
+
+		*at = (struct ivals){0};
+		at->v = arena_array(w->m, s[i].n, struct flow_ival);
+		at->cap = s[i].n;
+		for (size_t k = 0; k < s[i].n; k++) {
+			uint32_t e = g[s[i].first + k].edge;
+
+			at->v[at->n++] = (struct flow_ival){e ? fdd_hi(&v, e - 1) + 1 :
+			    field_row(v.field)->first, fdd_hi(&v, e)};
+		}
+		boxes(w, g[s[i].first].child);
+	}
+	w->at[v.field] = (struct ivals){0};
+}
+
+static void
+walk(struct walk *w, fdd_ref r)
+{
+	w->seen = calloc(fdd_mark(w->f->fdd) + 1, sizeof *w->seen);
+	if (!w->seen)
+		abort();
+	boxes(w, r);
+	free(w->seen);
+}
+
+void
+flow_diff(struct flow *f, struct arena *m, flow_ref a, flow_ref b, bool strict,
+    size_t most, struct flow_diff *out)
+{
+	struct walk w = {.f = f, .m = m, .was = a, .now = b, .most = most, .out = out};
+	struct fdd_op pairs = {fdd_tag(f->fdd), false, leaf_pair, quick_pair, f};
+	uint32_t mark = fdd_mark(f->fdd);
+	uint64_t edges = fdd_edges(f->fdd);
+	fdd_ref x, y, r;
+
+	*out = (struct flow_diff){0};
+	f->strict = strict;
+	/* Without the names of statements, most of two policies is the same node. */
+	x = fdd_map(f->fdd, f->effect, leaf_effect, f, a);
+	y = fdd_map(f->fdd, f->effect, leaf_effect, f, b);
+	r = fdd_apply(f->fdd, &pairs, x, y);
+	if (r == FDD_NONE)
+		out->truncated = true;
+	else
+		walk(&w, r);
+	flow_finish(f, mark, edges, NOTHING);
+}
+
+void
+flow_boxes(struct flow *f, struct arena *m, flow_ref r, size_t most,
+    struct flow_diff *out)
+{
+	struct walk w = {.f = f, .m = m, .was = r, .leaves = true, .most = most, .out = out};
+
+	*out = (struct flow_diff){0};
+	if (r == FLOW_NONE)
+		out->truncated = true;
+	else
+		walk(&w, r);
+}
