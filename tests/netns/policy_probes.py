@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""The packet tests of policies, sent.
+
+	policy_probes.py --mailreeve PROGRAM POLICY...
+
+Each point of each policy is compiled to nft text and to JSON; both are
+loaded and must list alike. Then every packet test of the policy is sent, on
+its day and, where it names none, on each day before and after a change of
+the rules, in the first and in the last minute of that day. Its fate must be
+the one that `mailreeve explain` tells and the one that the test expects.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dates
+import reeve
+import report
+import rig
+
+
+def rules(net, text):
+	"""Let the users and units that a ruleset names be there."""
+	names = sorted(reeve.users_in(text) | set(net.users) - {"root"})
+	if set(names) - set(net.users):
+		net.know({name: 48000 + i for i, name in enumerate(names) if name != "root"})
+	net.know_units(sorted(reeve.units_in(text)))
+
+
+def both_forms(t, net, prog, policy, point, users):
+	"""The text and the JSON of a point, loaded and compared. JSON may be None."""
+	text = prog.compile(policy, point, "nft")
+	rules(net, text + "".join(f"\nskuid {u}" for u in users))
+	net.load(text)
+	listed = net.listing()
+	try:
+		form = prog.compile(policy, point, "json")
+	except reeve.ReeveError as refused:
+		if refused.status == 1 and "E0804" in str(refused):
+			t.same(f"{point}: only control groups have no JSON", bool(reeve.units_in(text)), True)
+			return text, None
+		raise
+	net.load(form, form="json")
+	t.same(f"{point}: JSON lists as text does", reeve.sorted_listing(net.listing()),
+	    reeve.sorted_listing(listed))
+	return text, form
+
+
+def one_point(t, net, prog, policy, point, tests):
+	scratch = os.path.join(net.dir.name, "questions")
+	users = {x["user"] for x in tests if x["user"] and not x["user"].isdigit()}
+	text, form = both_forms(t, net, prog, policy, point, users)
+
+	begins = {}
+
+	def day_of(day):
+		if day not in begins:
+			begins[day] = prog.explain(policy, [{"at": point, "probe": "tcp 192.0.2.1 -> 198.51.100.1:25",
+			    "date": day}], scratch)[0]["date"]
+		return begins[day]
+
+	def day_at(second):
+		near = datetime.datetime.fromtimestamp(second, datetime.timezone.utc).date()
+		for d in (near - datetime.timedelta(1), near, near + datetime.timedelta(1)):
+			if day_of(d.isoformat()) == second:
+				return d.isoformat()
+		raise reeve.ReeveError(0, f"{second} begins no day")
+
+	own = {id(x): day_at(x["date"]) for x in tests if x["date"] is not None}
+	changes = reeve.days_of(text, day_of)
+	today = datetime.date.today().isoformat()
+	for day in sorted(set(own.values()) | set(changes or [today])):
+		some = [x for x in tests if own.get(id(x), day) == day]
+		sent, asked = [], []
+		for x in some:
+			p = reeve.packet(x["probe"], x["hook"], x["user"], x["unit"])
+			if p is None:
+				t.not_run(f"{policy}:{x['line']}", f"{x['probe']}: no kind of packet that the rig sends")
+				continue
+			sent.append(p)
+			asked.append({"at": point, "probe": x["probe"], "date": day, "user": x["user"],
+			    "unit": x["unit"], "way": reeve.WAYS[x["hook"]], "test": x})
+		if not sent:
+			continue
+		told = prog.explain(policy, asked, scratch)
+		tomorrow = datetime.date.fromisoformat(day) + datetime.timedelta(1)
+		for instant, which in ((day_of(day) + 30, text), (day_of(tomorrow.isoformat()) - 30, form or text)):
+			if which is text:
+				net.load(dates.shift_text(text, instant))
+			else:
+				net.load(json.dumps(dates.shift_json(json.loads(form), instant)), form="json")
+			for p, q, a, fate in zip(sent, asked, told, net.probe(sent)):
+				what = f"{policy}:{q['test']['line']}: {point}: {q['probe']} on {day}"
+				if fate == "unsent":
+					t.not_run(what, fate.how)
+					continue
+				t.same(what + ", as explained", fate, a["seen"], fate.how)
+				t.same(what + ", as expected", fate in reeve.SATISFIES[q["test"]["expect"]], True, fate)
+
+
+def main():
+	ap = argparse.ArgumentParser()
+	ap.add_argument("--mailreeve", required=True)
+	ap.add_argument("policy", nargs="+")
+	args = ap.parse_args()
+	rig.enter()
+	prog = reeve.Reeve(args.mailreeve)
+	t = report.Report()
+	with rig.Rig() as net:
+		for policy in args.policy:
+			with t.part(os.path.basename(policy)):
+				tests = prog.tests(policy)
+				for x in tests:
+					t.same(f"{x['label']} by mailreeve itself", x["ok"], True, x["got"])
+				for point in prog.points(policy):
+					one_point(t, net, prog, policy, point, [x for x in tests if x["at"] == point])
+		print(net.speed())
+	return t.end()
+
+
+if __name__ == "__main__":
+	sys.exit(main())
