@@ -85,17 +85,74 @@ flow_same(struct flow *f, flow_ref a, flow_ref b, bool strict)
 
 /* ---- boxes ----------------------------------------------------------------- */
 
+/* A list of intervals; equal lists are one, so that boxes compare quickly. */
+struct list {
+	struct flow_ival *v;
+	size_t n;
+	uint64_t hash;
+};
+
+/* A box before it is told: lists by number, 0: all of the field. */
+struct raw {
+	uint32_t list[FLOW_NFIELD];
+	uint32_t leaf;
+};
+
 struct walk {
 	struct flow *f;
 	struct arena *m;
 	fdd_ref was, now;
 	bool leaves;               /* leaves are of a policy, not pairs */
-	size_t most, cap;
-	struct ivals at[FLOW_NFIELD];  /* where the walk is; n 0: not narrowed */
+	size_t most;
+	struct list *list;
+	size_t nlist, caplist;
+	uint32_t *slot;            /* of lists: number + 1, open addressing */
+	uint32_t nslot;
+	struct raw at;             /* where the walk is */
+	struct raw *raw;
+	size_t nraw, capraw;
 	uint32_t *seen, stamp;     /* nodes seen while a box's statements are collected */
 	uint64_t work;
 	struct flow_diff *out;
 };
+
+static void
+list_slots(struct walk *w, uint32_t n)
+{
+	w->nslot = n;
+	w->slot = arena_array(w->m, n, uint32_t);
+	for (uint32_t i = 0; i < w->nlist; i++) {
+		uint32_t k = (uint32_t)w->list[i].hash & (n - 1);
+
+		while (w->slot[k])
+			k = (k + 1) & (n - 1);
+		w->slot[k] = i + 1;
+	}
+}
+
+/* The number of the list, which is kept by reference when it is new. */
+static uint32_t
+list_number(struct walk *w, struct flow_ival *v, size_t n)
+{
+	uint64_t h = hash_u64(0, n);
+	uint32_t k;
+
+	for (size_t i = 0; i < n; i++) {
+		h = hash_u64(h, (uint64_t)v[i].lo ^ (uint64_t)(v[i].lo >> 64));
+		h = hash_u64(h, (uint64_t)v[i].hi ^ (uint64_t)(v[i].hi >> 64));
+	}
+	if (2 * (w->nlist + 1) > w->nslot)
+		list_slots(w, 2 * w->nslot);
+	for (k = (uint32_t)h & (w->nslot - 1); w->slot[k]; k = (k + 1) & (w->nslot - 1)) {
+		const struct list *x = &w->list[w->slot[k] - 1];
+
+		if (x->hash == h && x->n == n && !memcmp(x->v, v, n * sizeof *v))
+			return w->slot[k] - 1;
+	}
+	ARENA_PUSH(w->m, w->list, w->nlist, w->caplist) = (struct list){v, n, h};
+	w->slot[k] = (uint32_t)w->nlist;
+	return w->slot[k] - 1;
+}
 
 /* One child of a node and the edges that lead to it. */
 struct group {
@@ -272,17 +329,15 @@ lowest(enum flow_field x, const struct flow_ival *v, size_t n)
 }
 
 static void
-witness(struct walk *w, struct flow_box *b, u128 x[FLOW_NFIELD])
+witness(struct flow *f, struct flow_box *b, u128 x[FLOW_NFIELD])
 {
 	struct packet *p = &b->witness;
 	bool v4;
 
 	for (enum flow_field k = 0; k < FLOW_NFIELD; k++) {
-		struct ivals s = {.v = w->at[k].v, .n = w->at[k].n};
-
 		x[k] = pleasant(k);
-		if (s.n && !ival_has(&s, x[k]))
-			x[k] = lowest(k, s.v, s.n);
+		if (b->field[k].n && !ival_has(b->field[k].v, b->field[k].n, x[k]))
+			x[k] = lowest(k, b->field[k].v, b->field[k].n);
 	}
 	/* SYN belongs to a new TCP connection, where the box does not say. */
 	if (!b->field[FLOW_SYN].n)
@@ -297,30 +352,25 @@ witness(struct walk *w, struct flow_box *b, u128 x[FLOW_NFIELD])
 	p->src = (struct addr){v4 ? ADDR_V4 : ADDR_V6, x[v4 ? FLOW_SRC4 : FLOW_SRC6]};
 	p->dst = (struct addr){v4 ? ADDR_V4 : ADDR_V6, x[v4 ? FLOW_DST4 : FLOW_DST6]};
 	if (x[FLOW_USER] != FLOW_USER_NONE)
-		p->user = flow_user_name(w->f, x[FLOW_USER]);
+		p->user = flow_user_name(f, x[FLOW_USER]);
 	if (x[FLOW_UNIT] != FLOW_UNIT_NONE)
-		p->unit = flow_unit_name(w->f, x[FLOW_UNIT]);
+		p->unit = flow_unit_name(f, x[FLOW_UNIT]);
 	p->date = (uint64_t)x[FLOW_DATE];
 }
 
 static void
-box_add(struct walk *w, uint32_t leaf)
+box_add(struct walk *w, const struct raw *raw)
 {
 	struct flow_diff *d = w->out;
+	struct flow_box *b = &d->box[d->nbox++];
 	struct flow_pair pair;
 	u128 x[FLOW_NFIELD];
-	struct flow_box *b;
 
-	if (d->nbox == w->most) {
-		d->truncated = true;
-		return;
-	}
-	pair = w->leaves ? (struct flow_pair){flow_effect(&w->f->leaf[leaf]),
-	    flow_effect(&w->f->leaf[leaf])} : w->f->pair[leaf];
-	b = &ARENA_PUSH(w->m, d->box, d->nbox, w->cap);
+	pair = w->leaves ? (struct flow_pair){flow_effect(&w->f->leaf[raw->leaf]),
+	    flow_effect(&w->f->leaf[raw->leaf])} : w->f->pair[raw->leaf];
 	for (enum flow_field k = 0; k < FLOW_NFIELD; k++) {
-		b->field[k].v = w->at[k].v;
-		b->field[k].n = w->at[k].n;
+		b->field[k].v = w->list[raw->list[k]].v;
+		b->field[k].n = w->list[raw->list[k]].n;
 	}
 	b->was = effect_verdict(pair.was);
 	b->now = effect_verdict(pair.now);
@@ -328,7 +378,7 @@ box_add(struct walk *w, uint32_t leaf)
 	b->now_observe = effect_observe(pair.now);
 	b->was_limits = effect_limits(pair.was);
 	b->now_limits = effect_limits(pair.now);
-	witness(w, b, x);
+	witness(w->f, b, x);
 	b->nwas = names_of(w, w->was, b, x, b->was_stmt);
 	b->nnow = w->leaves ? 0 : names_of(w, w->now, b, x, b->now_stmt);
 }
@@ -344,8 +394,13 @@ boxes(struct walk *w, fdd_ref r)
 	if (w->out->truncated)
 		return;
 	if (fdd_is_leaf(r)) {
-		if (w->leaves || fdd_number(r))
-			box_add(w, fdd_number(r));
+		w->at.leaf = fdd_number(r);
+		if (!w->leaves && r == NOTHING)
+			return;
+		if (w->nraw == w->most)
+			w->out->truncated = true;
+		else
+			ARENA_PUSH(w->m, w->raw, w->nraw, w->capraw) = w->at;
 		return;
 	}
 	v = fdd_view(w->f->fdd, r);
@@ -362,29 +417,91 @@ boxes(struct walk *w, fdd_ref r)
 	}
 	qsort(s, ns, sizeof *s, by_edge);
 	for (size_t i = 0; i < ns; i++) {
-		struct ivals *at = &w->at[v.field];
+		struct flow_ival *l = arena_array(w->m, s[i].n, struct flow_ival);
 
-		*at = (struct ivals){0};
-		at->v = arena_array(w->m, s[i].n, struct flow_ival);
-		at->cap = s[i].n;
 		for (size_t k = 0; k < s[i].n; k++) {
 			uint32_t e = g[s[i].first + k].edge;
 
-			at->v[at->n++] = (struct flow_ival){e ? fdd_hi(&v, e - 1) + 1 :
+			l[k] = (struct flow_ival){e ? fdd_hi(&v, e - 1) + 1 :
 			    field_row(v.field)->first, fdd_hi(&v, e)};
 		}
+		w->at.list[v.field] = list_number(w, l, s[i].n);
 		boxes(w, g[s[i].first].child);
 	}
-	w->at[v.field] = (struct ivals){0};
+	w->at.list[v.field] = 0;
+}
+
+/* Boxes that are alike in all but one field become one. False when there were
+ * none. */
+static bool
+merge(struct walk *w)
+{
+	uint32_t nslot = 16, *slot;
+	bool any = false;
+	struct ivals a, b, both;
+
+	while (nslot < 2 * w->nraw)
+		nslot *= 2;
+	slot = malloc(nslot * sizeof *slot);
+	if (!slot)
+		abort();
+	for (enum flow_field k = 0; k < FLOW_NFIELD; k++) {
+		size_t n = 0;
+
+		memset(slot, 0, nslot * sizeof *slot);
+		for (size_t i = 0; i < w->nraw; i++) {
+			struct raw x = w->raw[i];
+			uint32_t own = x.list[k], h;
+
+			/* The key is the box without that field. */
+			x.list[k] = 0;
+			h = (uint32_t)hash_bytes(0, &x, sizeof x) & (nslot - 1);
+			for (; slot[h]; h = (h + 1) & (nslot - 1)) {
+				struct raw y = w->raw[slot[h] - 1];
+
+				y.list[k] = 0;
+				if (!memcmp(&x, &y, sizeof x))
+					break;
+			}
+			x.list[k] = own;
+			if (!slot[h]) {
+				w->raw[n++] = x;
+				slot[h] = (uint32_t)n;
+				continue;
+			}
+			a = (struct ivals){.v = w->list[own].v, .n = w->list[own].n};
+			own = w->raw[slot[h] - 1].list[k];
+			b = (struct ivals){.v = w->list[own].v, .n = w->list[own].n};
+			ival_or(w->m, &both, &b, &a);
+			/* Disjoint boxes: neither list is all of the field, both may be. */
+			if (both.n == 1 && both.v[0].lo == field_row(k)->first &&
+			    both.v[0].hi == field_row(k)->last)
+				both.n = 0;
+			w->raw[slot[h] - 1].list[k] = both.n ?
+			    list_number(w, both.v, both.n) : 0;
+			any = true;
+		}
+		w->nraw = n;
+	}
+	free(slot);
+	return any;
 }
 
 static void
 walk(struct walk *w, fdd_ref r)
 {
+	list_slots(w, 64);
+	/* Number 0 is no list: all of the field. */
+	list_number(w, NULL, 0);
+	boxes(w, r);
+	while (merge(w))
+		;
 	w->seen = calloc(fdd_mark(w->f->fdd) + 1, sizeof *w->seen);
 	if (!w->seen)
 		abort();
-	boxes(w, r);
+	w->out->box = arena_array(w->m, w->nraw, struct flow_box);
+	for (size_t i = 0; i < w->nraw; i++)
+		box_add(w, &w->raw[i]);
 	free(w->seen);
 }
 

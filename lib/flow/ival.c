@@ -49,19 +49,19 @@ ival_finish(struct ivals *s)
 }
 
 bool
-ival_has(const struct ivals *s, u128 x)
+ival_has(const struct flow_ival *v, size_t n, u128 x)
 {
-	size_t lo = 0, hi = s->n;
+	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (s->v[mid].hi < x)
+		if (v[mid].hi < x)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < s->n && s->v[lo].lo <= x;
+	return lo < n && v[lo].lo <= x;
 }
 
 void

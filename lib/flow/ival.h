@@ -32,9 +32,9 @@ ival_add(struct arena *m, struct ivals *s, u128 lo, u128 hi);
 void
 ival_finish(struct ivals *s);
 
-/* Whether x lies in the finished list. */
+/* Whether x lies in the n intervals at v, a finished list. */
 bool
-ival_has(const struct ivals *s, u128 x);
+ival_has(const struct flow_ival *v, size_t n, u128 x);
 
 /* out = a and b, a or b, a without b; `out` is another list than a and b, and
  * what it held is dropped. a and b must be finished. */
