@@ -38,7 +38,7 @@ enum {
 	PLAN_PREFIX = 127,         /* bytes of a log prefix, at most */
 	PLAN_NAME = 200,           /* bytes of a name, at most */
 	PLAN_MOST_RULE_MATCHES = 16,
-	PLAN_DEPTH = 16,           /* nested jumps, the kernel's limit */
+	PLAN_DEPTH = 16,           /* calls are nested less deep: the kernel's limit */
 	PLAN_LOG_GROUP = 587,      /* the nflog group of all our logging */
 	PLAN_CAPTURE_PORT = 587,   /* where captured connections are redirected to */
 	PLAN_METER_SIZE = 65535,   /* sources that a limit can tell apart */
@@ -161,7 +161,7 @@ struct plan_limit {
 /* Executed from left to right: matches, limit, vmap, counter, log, verdict. A rule
  * with a vmap has no counter, log or verdict. */
 struct plan_rule {
-	const struct plan_match *match;
+	struct plan_match *match;
 	uint32_t nmatch;
 	struct plan_limit limit;
 	uint32_t vmap;             /* a map; PLAN_NONE */
@@ -185,7 +185,7 @@ struct plan_chain {
 	                              administrator's own ruleset to jump to */
 	enum plan_chain_type type;
 	enum packet_hook hook;
-	int32_t priority;          /* base only */
+	int32_t priority;          /* of an entry: its place among those of the hook */
 	struct plan_rule *rule;
 	uint32_t nrule, caprule;
 };
@@ -200,7 +200,6 @@ struct plan {
 	/* provenance: outside the digest */
 	const char *policy, *point; /* names */
 	bool observe;
-	const char *note;          /* lines for the head of a text, "" */
 };
 
 /* The plan of a point. NULL when d got an error: what cannot be asked of the
