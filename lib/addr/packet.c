@@ -104,6 +104,8 @@ end_of(struct word w, struct end *e, struct word *bad)
 	*e = (struct end){0};
 	if (!w.n)
 		return "an address is missing";
+	if (memmem(w.s, w.n, "->", 2))
+		return "`->` needs a blank on either side";
 	if (w.s[0] == '[') {
 		c = memchr(w.s, ']', w.n);
 		if (!c)
