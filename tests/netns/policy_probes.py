@@ -3,8 +3,8 @@
 
 	policy_probes.py --mailreeve PROGRAM POLICY...
 
-Each point of each policy is compiled to nft text and to JSON; both are
-loaded and must list alike. Then every packet test of the policy is sent, on
+Each point of each policy is compiled to nft text, to JSON and to text in two
+steps; all are loaded and must list alike. Then every packet test of the policy is sent, on
 its day and, where it names none, on each day before and after a change of
 the rules, in the first and in the last minute of that day. Its fate must be
 the one that `mailreeve explain` tells and the one that the test expects.
@@ -31,29 +31,47 @@ def rules(net, text):
 	net.know_units(sorted(reeve.units_in(text)))
 
 
-def both_forms(t, net, prog, policy, point, users):
-	"""The text and the JSON of a point, loaded and compared. JSON may be None."""
+def put(net, text, form="nft", hooks=""):
+	"""Load a ruleset, and the hooks of one that has none."""
+	net.load(text, form)
+	if hooks:
+		net.add(hooks)
+
+
+def all_forms(t, net, prog, policy, point, users):
+	"""Load a point as text, as JSON and in two steps; all must list alike.
+
+	Gives the text, the JSON (None when there is none) and the hooks it needs.
+	"""
 	text = prog.compile(policy, point, "nft")
+	hooks = reeve.hooks_of(text)
 	rules(net, text + "".join(f"\nskuid {u}" for u in users))
-	net.load(text)
-	listed = net.listing()
+	put(net, text, "nft", hooks)
+	listed = reeve.tidy(net.listing())
+	net.add(text)
+	t.same(f"{point}: loading it again changes nothing", reeve.tidy(net.listing()), listed)
+	if not hooks:
+		for slot in "ab":
+			net.add(prog.compile(policy, point, "nft", "--part", "stage", "--slot", slot))
+			net.add(prog.compile(policy, point, "nft", "--part", "swap", "--slot", slot))
+			t.same(f"{point}: two steps, slot {slot}, list as one does",
+			    reeve.tidy(net.listing()).replace(f"mailreeve-{slot}", "mailreeve"), listed)
 	try:
 		form = prog.compile(policy, point, "json")
 	except reeve.ReeveError as refused:
 		if refused.status == 1 and "E0804" in str(refused):
 			t.same(f"{point}: only control groups have no JSON", bool(reeve.units_in(text)), True)
-			return text, None
+			return text, None, hooks
 		raise
-	net.load(form, form="json")
-	t.same(f"{point}: JSON lists as text does", reeve.sorted_listing(net.listing()),
-	    reeve.sorted_listing(listed))
-	return text, form
+	put(net, form, "json", hooks)
+	t.same(f"{point}: JSON lists as text does", reeve.tidy(net.listing()), listed)
+	return text, form, hooks
 
 
 def one_point(t, net, prog, policy, point, tests):
 	scratch = os.path.join(net.dir.name, "questions")
 	users = {x["user"] for x in tests if x["user"] and not x["user"].isdigit()}
-	text, form = both_forms(t, net, prog, policy, point, users)
+	text, form, hooks = all_forms(t, net, prog, policy, point, users)
 
 	begins = {}
 
@@ -90,9 +108,9 @@ def one_point(t, net, prog, policy, point, tests):
 		tomorrow = datetime.date.fromisoformat(day) + datetime.timedelta(1)
 		for instant, which in ((day_of(day) + 30, text), (day_of(tomorrow.isoformat()) - 30, form or text)):
 			if which is text:
-				net.load(dates.shift_text(text, instant))
+				put(net, dates.shift_text(text, instant), "nft", hooks)
 			else:
-				net.load(json.dumps(dates.shift_json(json.loads(form), instant)), form="json")
+				put(net, json.dumps(dates.shift_json(json.loads(form), instant)), "json", hooks)
 			for p, q, a, fate in zip(sent, asked, told, net.probe(sent)):
 				what = f"{policy}:{q['test']['line']}: {point}: {q['probe']} on {day}"
 				if fate == "unsent":
@@ -105,13 +123,15 @@ def one_point(t, net, prog, policy, point, tests):
 def main():
 	ap = argparse.ArgumentParser()
 	ap.add_argument("--mailreeve", required=True)
-	ap.add_argument("policy", nargs="+")
+	ap.add_argument("policy", nargs="+", help="a policy, or a folder of policies")
 	args = ap.parse_args()
+	files = [f for path in args.policy for f in ([path] if not os.path.isdir(path) else
+	    sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".yaml")))]
 	rig.enter()
 	prog = reeve.Reeve(args.mailreeve)
 	t = report.Report()
 	with rig.Rig() as net:
-		for policy in args.policy:
+		for policy in files:
 			with t.part(os.path.basename(policy)):
 				tests = prog.tests(policy)
 				for x in tests:

@@ -330,7 +330,7 @@ def one(t, net, prog, seed, packets, seen):
 			if "error[" in line:
 				seen["refused: " + line.partition("error[")[2][:5]] += 1
 		return
-	text, form = policy_probes.both_forms(t, net, prog, path, "here", {u for u in m.users if not u.isdigit()})
+	text, form, hooks = policy_probes.all_forms(t, net, prog, path, "here", {u for u in m.users if not u.isdigit()})
 	scratch = os.path.join(net.dir.name, "questions")
 	days = changing_days(m.text)
 	chosen = m.r.sample(days, min(3, len(days))) if days else ["2026-11-21"]
@@ -347,9 +347,9 @@ def one(t, net, prog, seed, packets, seen):
 		ends = prog.explain(path, [{**asked[0], "date": tomorrow}], scratch)[0]["date"]
 		instant = m.r.choice((told[0]["date"] + 30, ends - 30))
 		if form and m.maybe(0.5):
-			net.load(json.dumps(dates.shift_json(json.loads(form), instant)), form="json")
+			policy_probes.put(net, json.dumps(dates.shift_json(json.loads(form), instant)), "json", hooks)
 		else:
-			net.load(dates.shift_text(text, instant))
+			policy_probes.put(net, dates.shift_text(text, instant), "nft", hooks)
 		for q, p, a, fate in zip(asked, sent, told, net.probe(sent)):
 			seen[a["fate"]] += 1
 			t.same(f"seed {seed}: {q['probe']} {q['way']} by {q['user']} in {q['unit']} on {day}",

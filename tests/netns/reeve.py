@@ -153,11 +153,35 @@ def days_of(text, day_of):
 	return sorted(days)
 
 
-def sorted_listing(listing):
+def hooks_of(text):
+	"""What an administrator adds who took a point `as: chains`: her own base chains.
+
+	"" for text that has hooks of its own.
+	"""
+	table = re.search(r"^table inet (\S+) \{$", text, re.M)
+	out = ""
+	for name in dict.fromkeys(re.findall(r"^\tchain (mailreeve-(?:forward|output|input|capture)) \{$", text, re.M)):
+		hook = name.removeprefix("mailreeve-")
+		kind = "type nat hook output priority -100" if hook == "capture" else \
+		    f"type filter hook {hook} priority 0"
+		if re.search(rf"chain {name} \{{\n\t\ttype ", text):
+			continue
+		out += f"\tchain hers-{hook} {{\n\t\t{kind};\n\t\tjump {name}\n\t}}\n"
+	return out and f"table inet {table[1]} {{\n{out}}}\n"
+
+
+def tidy(listing):
 	"""A listing with what two loads may order differently put in one order.
 
-	Elements of hash sets come in the kernel's order.
+	Elements of hash sets come in the kernel's order, chains in that of their making.
 	"""
-	def tidy(m):
+	def sort(m):
 		return "{ " + ", ".join(sorted(x.strip() for x in m[1].split(",") if x.strip())) + " }"
-	return re.sub(r"\{([^{}]*)\}", tidy, listing)
+	out = []
+	for table in re.split(r"(?m)^(?=table )", listing):
+		head, _, body = table.partition("\n")
+		blocks = re.split(r"(?m)^\t(?=\S)(?!\})", body.rstrip().removesuffix("}"))
+		out.append(head)
+		out += sorted(re.sub(r"\{([^{}]*[^{}\s][^{}]*)\}", sort, b.rstrip()) if not b.startswith("chain ")
+		    else re.sub(r"\{ ([^{}\n]*) \}", sort, b.rstrip()) for b in blocks if b.strip())
+	return "\n".join(out)

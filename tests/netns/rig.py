@@ -301,6 +301,11 @@ class Rig:
 		"""
 		for name in RULED:
 			self.must(name, ["nft", "flush", "ruleset"])
+		self.add(text, form)
+
+	def add(self, text, form="nft"):
+		"""Load a ruleset on top of what is there."""
+		for name in RULED:
 			status, _, err = self.run(name, ["nft"] + (["-j"] if form == "json" else [])
 			    + ["-f", "-"], text)
 			if status:
@@ -429,6 +434,16 @@ class Rig:
 			for (i, _), (fate, how) in zip(some, self._result(sender)):
 				out[i] = Fate(fate, how)
 		return out
+
+	def segments(self, segments):
+		"""Send single TCP segments through the router; for each, whether it arrived.
+
+		A segment is {src, dst, sport, dport, flags}, flags as in TCP's header.
+		"""
+		some = [{**g, "seq": 1000 + i} for i, g in enumerate(segments)]
+		self.order("receiver", "watch")
+		self.order("sender", "segments", some)
+		return self.order("receiver", "watched", [g["seq"] for g in some], SECOND_LOOK)
 
 	# -------------------------------------------------------- control groups
 

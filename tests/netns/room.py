@@ -74,6 +74,8 @@ class Room:
 		self.listeners = {}		# fd -> (socket, kind, port)
 		self.ports = set()
 		self.guests = []
+		self.held = []
+		self.tap = None
 
 	def serve(self):
 		self.poll.register(self.sock, select.EPOLLIN)
@@ -212,6 +214,72 @@ class Room:
 				    ["drop", "silence"]))
 		return out
 
+	# ---- single segments and long connections
+
+	def do_watch(self):
+		"""Look at every packet that comes in from now on."""
+		if self.tap:
+			self.tap.close()
+		# ETH_P_ALL, without the link's header
+		self.tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
+		    socket.htons(3))
+
+	def do_watched(self, wanted, wait):
+		"""Which of these TCP sequence numbers came in."""
+		seen, end = set(), time.monotonic() + wait
+		while time.monotonic() < end and not seen.issuperset(wanted):
+			if not select.select([self.tap], [], [], 0.05)[0]:
+				continue
+			packet, where = self.tap.recvfrom(2048)
+			tcp = packet[20:] if packet[0] >> 4 == 4 else packet[40:]
+			if where[2] != socket.PACKET_OUTGOING and len(tcp) >= 20:
+				seen.add(struct.unpack("!I", tcp[4:8])[0])
+		return [n in seen for n in wanted]
+
+	def do_segments(self, segments):
+		"""Send TCP segments as they are: {src, dst, sport, dport, flags, seq}."""
+		for g in segments:
+			fam = socket.AF_INET6 if ":" in g["dst"] else socket.AF_INET
+			src, dst = (socket.inet_pton(fam, g[k]) for k in ("src", "dst"))
+			tcp = struct.pack("!HHIIBBHHH", g["sport"], g["dport"], g["seq"], 1, 0x50, g["flags"],
+			    1024, 0, 0)
+			pseudo = src + dst + (struct.pack("!BBH", 0, 6, len(tcp)) if fam == socket.AF_INET
+			    else struct.pack("!II", len(tcp), 6))
+			tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
+			head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0, src, dst) \
+			    if fam == socket.AF_INET else \
+			    struct.pack("!IHBB16s16s", 6 << 28, len(tcp), 6, 64, src, dst)
+			with socket.socket(fam, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+				s.sendto(head + tcp, (g["dst"], 0))
+
+	def do_hold(self, p):
+		"""Connect and stay connected; the number of the connection."""
+		s = self.start(p)
+		s.settimeout(2)
+		try:
+			s.recv(64)
+		except OSError as failed:
+			s.close()
+			raise OSError(f"cannot hold {p['dst']}: {failed}") from failed
+		self.held.append(s)
+		return len(self.held) - 1
+
+	def do_alive(self, n):
+		"""Whether a byte still crosses the held connection and is acknowledged."""
+		s = self.held[n]
+		try:
+			s.send(b"!")
+			time.sleep(0.3)
+			# struct tcp_info (linux/tcp.h): tcpi_unacked at offset 24
+			return struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 24)[0] == 0
+		except OSError:
+			return False
+
+	def do_let_go(self):
+		for s in self.held:
+			s.close()
+		self.held.clear()
+
 	def start(self, p):
 		"""The socket of a probe, on its way."""
 		fam = socket.AF_INET6 if ":" in p["dst"] else socket.AF_INET
@@ -288,6 +356,14 @@ class Room:
 		if who and p["hook"] in OWN_WAYS and who[0] == self.name:
 			return ["capture", f"answered by the host's own port {who[1]}"]
 		return ["unsent", f"answered by {' '.join(who) or 'nobody'}"]
+
+
+def checksum(data):
+	"""The Internet checksum (RFC 1071)."""
+	n = sum(struct.unpack(f"!{len(data) // 2}H", data))
+	while n >> 16:
+		n = (n & 0xffff) + (n >> 16)
+	return ~n & 0xffff
 
 
 def transparent(s, fam):
