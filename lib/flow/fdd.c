@@ -163,27 +163,40 @@ wide_grow(struct fdd *f)
 }
 
 static inline void
-edge(struct fdd *f, struct frame *fr, u128 hi, fdd_ref child)
+edge_narrow(struct fdd *f, struct frame *fr, uint32_t hi, fdd_ref child)
 {
 	if (child == FDD_NONE) {
 		fr->broken = true;
-	} else if (fr->wide) {
-		if (f->nwide > fr->base && f->wide[f->nwide - 1].child == child) {
-			f->wide[f->nwide - 1].hi = hi;
-			return;
-		}
+	} else if (f->nnarrow > fr->base && f->narrow[f->nnarrow - 1].child == child) {
+		f->narrow[f->nnarrow - 1].hi = hi;
+	} else {
+		if (f->nnarrow == f->capnarrow)
+			narrow_grow(f);
+		f->narrow[f->nnarrow++] = (struct narrow){hi, child};
+	}
+}
+
+static inline void
+edge_wide(struct fdd *f, struct frame *fr, u128 hi, fdd_ref child)
+{
+	if (child == FDD_NONE) {
+		fr->broken = true;
+	} else if (f->nwide > fr->base && f->wide[f->nwide - 1].child == child) {
+		f->wide[f->nwide - 1].hi = hi;
+	} else {
 		if (f->nwide == f->capwide)
 			wide_grow(f);
 		f->wide[f->nwide++] = (struct wide){hi, child};
-	} else {
-		if (f->nnarrow > fr->base && f->narrow[f->nnarrow - 1].child == child) {
-			f->narrow[f->nnarrow - 1].hi = (uint32_t)hi;
-			return;
-		}
-		if (f->nnarrow == f->capnarrow)
-			narrow_grow(f);
-		f->narrow[f->nnarrow++] = (struct narrow){(uint32_t)hi, child};
 	}
+}
+
+static inline void
+edge(struct fdd *f, struct frame *fr, u128 hi, fdd_ref child)
+{
+	if (fr->wide)
+		edge_wide(f, fr, hi, child);
+	else
+		edge_narrow(f, fr, (uint32_t)hi, child);
 }
 
 void
@@ -199,19 +212,29 @@ mix(uint64_t h, uint64_t x)
 	return h ^ h >> 29;
 }
 
+/* Two lanes, since a multiplication has to be waited for. */
 static uint64_t
 hash_frame(const struct fdd *f, const struct frame *fr, size_t n)
 {
-	uint64_t h = mix(fr->field, n);
+	uint64_t h = mix(fr->field, n), g = h;
 
 	if (fr->wide) {
-		for (const struct wide *e = f->wide + fr->base; n--; e++)
-			h = mix(mix(mix(h, u128_hi(e->hi)), u128_lo(e->hi)), e->child);
+		const struct wide *e = f->wide + fr->base;
+
+		for (size_t i = 0; i < n; i++) {
+			h = mix(h, u128_hi(e[i].hi));
+			g = mix(g, (u128_lo(e[i].hi) << 13 | u128_lo(e[i].hi) >> 51) ^ e[i].child);
+		}
 	} else {
-		for (const struct narrow *e = f->narrow + fr->base; n--; e++)
-			h = mix(h, (uint64_t)e->hi << 32 | e->child);
+		const struct narrow *e = f->narrow + fr->base;
+
+		for (size_t i = 0; i + 1 < n; i += 2) {
+			h = mix(h, (uint64_t)e[i].hi << 32 | e[i].child);
+			g = mix(g, (uint64_t)e[i + 1].hi << 32 | e[i + 1].child);
+		}
+		h = mix(h, (uint64_t)e[n - 1].hi << 32 | e[n - 1].child);
 	}
-	return hash_u64(h, 0);
+	return hash_u64(h, g);
 }
 
 static bool
@@ -275,17 +298,23 @@ node_add(struct fdd *f, const struct frame *fr, size_t n, uint64_t hash)
 		x->hi = arena_alloc(f->a, bytes);
 	}
 	x->child = (fdd_ref *)(void *)((char *)x->hi + n * width);
-	for (size_t i = 0; i < n; i++) {
-		if (fr->wide) {
-			((u128 *)x->hi)[i] = f->wide[fr->base + i].hi;
-			x->child[i] = f->wide[fr->base + i].child;
-		} else {
-			((uint32_t *)x->hi)[i] = f->narrow[fr->base + i].hi;
-			x->child[i] = f->narrow[fr->base + i].child;
+	if (fr->wide) {
+		const struct wide *e = f->wide + fr->base;
+
+		for (size_t i = 0; i < n; i++) {
+			((u128 *)x->hi)[i] = e[i].hi;
+			x->child[i] = e[i].child;
 		}
-		assert(fdd_is_leaf(x->child[i]) ||
-		    f->node[x->child[i]].field > x->field);
+	} else {
+		const struct narrow *e = f->narrow + fr->base;
+
+		for (size_t i = 0; i < n; i++) {
+			((uint32_t *)x->hi)[i] = e[i].hi;
+			x->child[i] = e[i].child;
+		}
 	}
+	for (size_t i = 0; i < n; i++)
+		assert(fdd_is_leaf(x->child[i]) || f->node[x->child[i]].field > x->field);
 	f->edges += n;
 	f->live++;
 	return f->nnode++;
@@ -433,13 +462,77 @@ top(const struct fdd *f, fdd_ref r)
 	return fdd_is_leaf(r) ? FLOW_NFIELD : (enum flow_field)f->node[r].field;
 }
 
+/* Long lists alternate between few children: the last pairs are at hand. */
+enum { RECENT = 4 };
+
+struct recent {
+	fdd_ref a[RECENT], b[RECENT], r[RECENT];
+};
+
+static fdd_ref
+apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b);
+
+static inline fdd_ref
+again(struct fdd *f, const struct fdd_op *op, struct recent *m, fdd_ref a, fdd_ref b)
+{
+	unsigned k = (a ^ a >> 1 ^ b << 1) % RECENT;
+
+	if (m->a[k] != a || m->b[k] != b) {
+		m->r[k] = apply(f, op, a, b);
+		m->a[k] = a;
+		m->b[k] = b;
+	}
+	return m->r[k];
+}
+
+/* The edges of two nodes side by side; one may stand for a leaf or a node further
+ * down, as a single edge. */
+static void
+merge_narrow(struct fdd *f, const struct fdd_op *op, const struct fdd_view *va,
+    const struct fdd_view *vb, uint32_t last)
+{
+	struct frame *fr = &f->frame[f->nframe - 1];
+	const uint32_t *ah = va->wide ? &last : va->hi, *bh = vb->wide ? &last : vb->hi;
+	struct recent m;
+
+	memset(&m, 0xff, sizeof m);
+	for (uint32_t i = 0, j = 0; ; ) {
+		uint32_t x = ah[i], y = bh[j], h = x < y ? x : y;
+
+		edge_narrow(f, fr, h, again(f, op, &m, va->child[i], vb->child[j]));
+		if (h == last || fr->broken)
+			return;
+		i += x == h;
+		j += y == h;
+	}
+}
+
+static void
+merge_wide(struct fdd *f, const struct fdd_op *op, const struct fdd_view *va,
+    const struct fdd_view *vb, u128 last)
+{
+	struct frame *fr = &f->frame[f->nframe - 1];
+	const u128 *ah = va->hi, *bh = vb->hi;
+	struct recent m;
+
+	memset(&m, 0xff, sizeof m);
+	for (uint32_t i = 0, j = 0; ; ) {
+		u128 x = ah[i], y = bh[j], h = x < y ? x : y;
+
+		edge_wide(f, fr, h, again(f, op, &m, va->child[i], vb->child[j]));
+		if (h == last || fr->broken)
+			return;
+		i += x == h;
+		j += y == h;
+	}
+}
+
 static fdd_ref
 apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b)
 {
-	fdd_ref r, la = FDD_NONE, lb = FDD_NONE, lr = FDD_NONE;
 	enum flow_field fa, fb, field;
 	struct fdd_view va, vb;
-	struct frame *fr;
+	fdd_ref r;
 	u128 last;
 
 	if (a == FDD_NONE || b == FDD_NONE)
@@ -466,22 +559,10 @@ apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b)
 	va = view_at(f, &a, field, &last);
 	vb = view_at(f, &b, field, &last);
 	fdd_begin(f, field);
-	fr = &f->frame[f->nframe - 1];
-	for (uint32_t i = 0, j = 0; ; ) {
-		u128 ha = fdd_hi(&va, i), hb = fdd_hi(&vb, j), h = ha < hb ? ha : hb;
-
-		/* Long lists alternate between few children. */
-		if (va.child[i] != la || vb.child[j] != lb) {
-			la = va.child[i];
-			lb = vb.child[j];
-			lr = apply(f, op, la, lb);
-		}
-		edge(f, fr, h, lr);
-		if (h == last || fr->broken)
-			break;
-		i += ha == h;
-		j += hb == h;
-	}
+	if (field_row(field)->wide)
+		merge_wide(f, op, &va, &vb, last);
+	else
+		merge_narrow(f, op, &va, &vb, (uint32_t)last);
 	r = fdd_end(f);
 	if (r != FDD_NONE)
 		cache_put(f, op->tag, a, b, r);

@@ -11,7 +11,8 @@
 #include "text/diag.h"
 
 enum {
-	SWEEP_FROM = 1 << 18,      /* edges made, from which the garbage is swept */
+	SWEEP_FROM = 1 << 18,      /* edges made, from which the garbage is swept, */
+	SWEEP_EARLY = 1 << 22,     /* and before a point is done */
 };
 
 /* ---- leaves and what is done with two ------------------------------------ */
@@ -375,6 +376,8 @@ flow_stmt_region(struct flow *f, const struct policy_stmt *s)
 	fdd_ref r = fdd_leaf(stmt_leaf(f, s)), x, y;
 	const struct policy_relay *relay;
 	const struct port_set *ports;
+	const struct addr_set *in;
+	struct addr_set within;
 
 	r = on_days(d, &s->meta.days, r);
 	r = for_names(f, FLOW_UNIT, s->unit, s->nunit, r);
@@ -392,14 +395,20 @@ flow_stmt_region(struct flow *f, const struct policy_stmt *s)
 	}
 	relay = s->relay;
 	ports = s->own_ports ? &s->ports.set : &relay->ports;
+	/* A relay mostly stands outside; then its own end of the zone is empty. */
+	in = set_of(&relay->ranges);
+	if (in && s->point->kind == POLICY_ROUTER && !s->zone->inside.any) {
+		addr_set_and(f->a, &within, in, &s->zone->inside.set);
+		in = &within;
+	}
 	if (s->dir == POLICY_OUTBOUND) {
 		x = between(d, set_of(&relay->clients), false, set_of(&relay->ranges), false, r);
-		y = between(d, set_of(&relay->ranges), false, NULL, false, r);
+		y = between(d, in, false, NULL, false, r);
 		return fdd_apply(d, &f->with, on_ports(d, ports, x),
 		    s->own_ports ? on_ports(d, ports, y) : y);
 	}
 	x = between(d, set_of(&relay->ranges), false, NULL, false, r);
-	y = between(d, set_of(&relay->clients), false, set_of(&relay->ranges), false, r);
+	y = between(d, set_of(&relay->clients), false, in, false, r);
 	return on_ports(d, ports, fdd_apply(d, &f->with, x, y));
 }
 
@@ -451,19 +460,32 @@ judge_limits(struct flow *f, const struct policy_judge *j)
 	return r;
 }
 
+/* Lists of a million prefixes leave hundreds of megabytes behind each step. */
+static fdd_ref
+tidy(struct flow *f, uint32_t mark, uint64_t edges, fdd_ref r)
+{
+	if (fdd_edges(f->fdd) - edges > SWEEP_EARLY)
+		fdd_sweep(f->fdd, mark, &r, 1);
+	return r;
+}
+
 /* What the judge says of the packets it sees, whatever hook they are at. */
 static fdd_ref
 judge_says(struct flow *f, const struct policy_judge *j)
 {
 	fdd_ref class[POLICY_OTHERWISE + 1], r = NOTHING;
+	uint32_t mark = fdd_mark(f->fdd);
+	uint64_t edges = fdd_edges(f->fdd);
 
 	if (!j->present)
 		return NOTHING;
 	flow_judge_classes(f, j, class);
 	for (int k = POLICY_OTHERWISE; k >= POLICY_EXEMPT; k--)
 		r = fdd_apply(f->fdd, &f->over, class[k], r);
+	r = tidy(f, mark, edges, r);
 	r = fdd_apply(f->fdd, &f->restrict_to, flow_judge_sees(f, j), r);
-	return fdd_apply(f->fdd, &f->limited, r, judge_limits(f, j));
+	r = fdd_apply(f->fdd, &f->limited, r, judge_limits(f, j));
+	return tidy(f, mark, edges, r);
 }
 
 /* ---- points ------------------------------------------------------------------- */
