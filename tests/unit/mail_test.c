@@ -1,4 +1,5 @@
 /* lib/mail: addresses, routes, admission. Windows: mail_window_test.c. */
+#include <regex.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,6 +114,38 @@ RFC_5321_4_1_2_mailbox_syntax(void **state)
 		assert_int_equal(why == NULL, ok);
 		assert_int_equal(mail_address_ok(row[i].s, row[i].utf8, NULL), ok);
 	}
+}
+
+/* The grammar once more, as one expression; short strings reach no length. */
+static void
+RFC_5321_4_1_2_all_short_strings(void **state)
+{
+	static const char grammar[] =
+	    "^([a%-]+(\\.[a%-]+)*|\"([]a@.%[-]|\\\\[]a@.%[\"\\-])*\")@a(-*a)*(\\.a(-*a)*)*$";
+	static const char letter[] = {'a', '@', '.', '"', '\\', '-', '%', '['};
+	regex_t re;
+	char s[8];
+	size_t most = 1, taken = 0;
+
+	(void)state;
+	assert_int_equal(regcomp(&re, grammar, REG_EXTENDED | REG_NOSUB), 0);
+	for (size_t len = 1; len <= 6; len++) {
+		most *= N(letter);
+		for (size_t x = 0; x < most; x++) {
+			bool ok;
+
+			for (size_t i = 0, y = x; i < len; i++, y /= N(letter))
+				s[i] = letter[y % N(letter)];
+			s[len] = 0;
+			ok = mail_address_ok(s, false, NULL);
+			taken += ok;
+			if (ok != (regexec(&re, s, 0, NULL, 0) == 0))
+				print_error("%s\n", s);
+			assert_int_equal(ok, regexec(&re, s, 0, NULL, 0) == 0);
+		}
+	}
+	assert_true(taken > 100);
+	regfree(&re);
 }
 
 static void
@@ -1093,6 +1126,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(RFC_5321_4_1_2_mailbox_syntax),
+		cmocka_unit_test(RFC_5321_4_1_2_all_short_strings),
 		cmocka_unit_test(RFC_5321_4_5_3_1_lengths),
 		cmocka_unit_test(a_NUL_inside_is_no_address),
 		cmocka_unit_test(COL_22_only_the_domain_after_the_last_at),
