@@ -11,13 +11,21 @@ digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool
+/* The value of a hexadecimal digit, or 16. */
+static unsigned
 hex(char c)
 {
-	return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+	if (digit(c))
+		return (unsigned)(c - '0');
+	if (c >= 'a' && c <= 'f')
+		return (unsigned)(c - 'a') + 10;
+	if (c >= 'A' && c <= 'F')
+		return (unsigned)(c - 'A') + 10;
+	return 16;
 }
 
-/* Four decimal numbers of one to three digits, without leading zeros. */
+/* Four decimal numbers of one to three digits, without leading zeros; their
+ * size is for inet_pton(3). */
 static bool
 shape4(const char *s, size_t n)
 {
@@ -36,46 +44,95 @@ shape4(const char *s, size_t n)
 	return dots == 3 && len;
 }
 
-/* Groups of one to four hexadecimal digits; where they may stand is for
- * inet_pton(3), and so is a dotted tail. */
 static bool
-shape6(const char *s, size_t n)
+pton(int family, const char *s, size_t n, void *out)
 {
-	unsigned colons = 0, len = 0;
+	char text[SCAN_MOST + 1];
 
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == ':') {
-			colons++;
-			len = 0;
-		} else if (s[i] == '.') {
-			len = 0;
-		} else if (!hex(s[i]) || ++len > 4) {
+	memcpy(text, s, n);
+	text[n] = 0;
+	return inet_pton(family, text, out) == 1;
+}
+
+/* RFC 4291 section 2.2: eight groups of one to four hexadecimal digits, or
+ * fewer with one `::` for a run of zeros. The third form, with a dotted tail,
+ * is rare and left to inet_pton(3), which takes five times as long. */
+static bool
+read6(const char *s, size_t n, u128 *out)
+{
+	unsigned groups = 0, len = 0, x = 0;
+	int twin = -1;               /* groups before the `::` */
+	u128 head = 0, all = 0;
+	size_t i = 0;
+
+	if (n < 2 || (s[0] == ':' && s[1] != ':'))
+		return false;
+	if (s[0] == ':') {
+		twin = 0;
+		i = 2;
+	}
+	for (; i < n; i++) {
+		unsigned d = hex(s[i]);
+
+		if (d < 16) {
+			if (++len > 4)
+				return false;
+			x = x << 4 | d;
+			continue;
+		}
+		if (s[i] == '.') {
+			uint8_t be[16];
+
+			if (!pton(AF_INET6, s, n, be))
+				return false;
+			*out = u128_from_be(be);
+			return true;
+		}
+		if (s[i] != ':' || !len || groups == 8 || i + 1 == n)
 			return false;
+		all = all << 16 | x;
+		groups++;
+		len = x = 0;
+		if (s[i + 1] == ':') {
+			if (twin >= 0)
+				return false;
+			twin = (int)groups;
+			head = all;
+			all = 0;
+			i++;
 		}
 	}
-	return colons >= 2 && colons <= 8;
+	if (len) {
+		all = all << 16 | x;
+		groups++;
+	}
+	if (twin < 0) {
+		*out = all;
+		return groups == 8;
+	}
+	if (groups > 7)
+		return false;
+	*out = twin ? head << 16 * (8 - twin) | all : all;
+	return true;
 }
 
 bool
 scan_addr(const char *s, size_t n, struct addr *out)
 {
-	char text[SCAN_MOST + 1];
-	struct in6_addr a6;
 	struct in_addr a4;
+	u128 x;
 
 	if (!n || n > SCAN_MOST)
 		return false;
-	memcpy(text, s, n);
-	text[n] = 0;
 	if (shape4(s, n)) {
-		if (inet_pton(AF_INET, text, &a4) != 1)
+		if (!pton(AF_INET, s, n, &a4))
 			return false;
 		*out = (struct addr){ADDR_V4, ntohl(a4.s_addr)};
 		return true;
 	}
-	if (!shape6(s, n) || inet_pton(AF_INET6, text, &a6) != 1)
+	if (!read6(s, n, &x))
 		return false;
-	*out = (struct addr){ADDR_V6, u128_from_be(a6.s6_addr)};
+	*out = (struct addr){ADDR_V6, x};
 	return true;
 }
 

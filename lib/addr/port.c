@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 
@@ -33,7 +34,7 @@ void
 port_set_finish(struct port_set *s)
 {
 	if (!port_sorted(s->v, s->n))
-		qsort(s->v, s->n, sizeof *s->v, port_order);
+		port_sort(s->v, s->n);
 	s->n = port_merge(s->v, s->n);
 }
 
