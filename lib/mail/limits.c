@@ -147,11 +147,10 @@ limit_key(const struct admit *a, const struct policy_mail_limit *l, const struct
 }
 
 static void
-check_add(struct admit *a, struct checks *c, const char *scope, const char *prefix,
+check_add(struct admit *a, struct checks *c, const char *scope,
     const struct policy_mail_limits *list, size_t at, const struct policy_relay *r)
 {
 	const struct policy_mail_limit *l = &list->v[at];
-	const char *key = limit_key(a, l, r);
 
 	ARENA_PUSH(a->m, c->v, c->n, c->cap) = (struct check){
 		.limit = l,
@@ -159,7 +158,7 @@ check_add(struct admit *a, struct checks *c, const char *scope, const char *pref
 		.relay = r,
 		.ask = {
 			.id = limit_id(scope, list, at),
-			.key = prefix ? arena_printf(a->m, "%s %s", prefix, key) : key,
+			.key = limit_key(a, l, r),
 			.seconds = l->seconds,
 			.most = l->most,
 		},
@@ -188,7 +187,7 @@ relays_of(const struct admit *a, struct relays *out)
 
 static void
 checks_of_list(struct admit *a, struct checks *c, const struct relays *r, const char *scope,
-    const char *prefix, const struct policy_mail_limits *list)
+    const struct policy_mail_limits *list)
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct policy_mail_limit *l = &list->v[i];
@@ -197,10 +196,10 @@ checks_of_list(struct admit *a, struct checks *c, const struct relays *r, const 
 		    (l->count == POLICY_COUNT_CONNECTIONS) != !a->msg)
 			continue;
 		if (l->each != POLICY_EACH_RELAY || !a->msg)
-			check_add(a, c, scope, prefix, list, i, NULL);
+			check_add(a, c, scope, list, i, NULL);
 		else
 			for (size_t k = 0; k < r->n; k++)
-				check_add(a, c, scope, prefix, list, i, r->v[k]);
+				check_add(a, c, scope, list, i, r->v[k]);
 	}
 }
 
@@ -213,11 +212,11 @@ checks_of(struct admit *a, struct checks *c)
 	relays_of(a, &r);
 	if (app)
 		checks_of_list(a, c, &r, arena_printf(a->m, "application %s", app->meta.name),
-		    NULL, &app->limits);
+		    &app->limits);
 	if (app && app->kind)
 		checks_of_list(a, c, &r, arena_printf(a->m, "kind %s", app->kind->meta.name),
-		    app->meta.name, &app->kind->limits);
-	checks_of_list(a, c, &r, "submission", NULL, &a->p->submission.limits);
+		    &app->kind->limits);
+	checks_of_list(a, c, &r, "submission", &a->p->submission.limits);
 	for (size_t i = 0; i < r.n; i++) {
 		const char *scope = arena_printf(a->m, "relay %s", r.v[i]->meta.name);
 		const struct policy_mail_limits *list = &r.v[i]->limits;
@@ -225,7 +224,7 @@ checks_of(struct admit *a, struct checks *c)
 		for (size_t k = 0; k < list->n; k++)
 			if (list->v[k].count != POLICY_COUNT_CONNECTIONS &&
 			    admit_active(&list->v[k].meta.days, a->now))
-				check_add(a, c, scope, NULL, list, k, r.v[i]);
+				check_add(a, c, scope, list, k, r.v[i]);
 	}
 }
 

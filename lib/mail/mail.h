@@ -171,8 +171,10 @@ mail_session_new(struct arena *a);
  * (for replies to MAIL and RCPT, with w NULL). The caller sees to it that what
  * is accepted in the end has a From field.
  *
- * Limits of a kind count for each of its applications apart. `each: host` and
- * `each: source` are one window: a forwarder is one host. A limit is over when
+ * A limit of a kind is one for all its applications with `each: all`, and counts
+ * each apart with `each: application` (what the policy reader gives to a kind's
+ * limit that says nothing). `each: host` and `each: source` are one window: a
+ * forwarder is one host. A limit is over when
  * there would be strictly more than it says; what is refused is not counted;
  * a message is not counted whose recipients are all excepted. A full table
  * (mail/window.h) defers, also where the limit would refuse.

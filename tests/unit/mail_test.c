@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/units.h"
 #include "mail/mail.h"
+#include "mail/window.h"
 
 #define N(a) (sizeof(a) / sizeof *(a))
 
@@ -517,6 +518,15 @@ COR_02_unregistered_programs(void **state)
 	assert_ptr_equal(v->recipient[0].relay, &x->relay[MX]);
 	/* COL-25: the relay to the outside wants a registration. */
 	is_reply(&send_at(x, 0, msg, "x@example.com", NULL)->reply, 550, "5.7.1", "registered");
+	/* Either wish of a relay is enough for that. */
+	x->relay[SER].senders_registered = false;
+	is_reply(&send_at(x, 0, msg, "x@example.com", NULL)->reply, 550, "5.7.1",
+	    "registered applications only");
+	x->relay[SER].registration = false;
+	is_reply(&send_at(x, 0, msg, "x@example.com", NULL)->reply, 250, "2.0.0", "ser");
+	x->relay[SER].senders_registered = true;
+	is_reply(&send_at(x, 0, msg, "x@example.com", NULL)->reply, 550, "5.7.1",
+	    "registered senders only");
 	x->p.submission.unregistered_via = &x->relay[SEND];
 	v = send_at(x, 0, msg, "x@columbia.edu", NULL);
 	assert_ptr_equal(v->recipient[0].relay, &x->relay[SEND]);
@@ -737,6 +747,9 @@ a_route_out_of_its_dates_leads_nowhere(void **state)
 	x->p.submission.route[0].meta.days.until = 50;
 	is_reply(&send_at(x, 49, msg, "x@columbia.edu", NULL)->reply, 250, "2.0.0", "mx");
 	is_reply(&send_at(x, 50, msg, "x@columbia.edu", NULL)->reply, 550, "5.7.1", "no route");
+	x->relay[MX].meta.days.until = 30;
+	is_reply(&send_at(x, 29, msg, "x@columbia.edu", NULL)->reply, 250, "2.0.0", "mx");
+	is_reply(&send_at(x, 30, msg, "x@columbia.edu", NULL)->reply, 550, "5.7.1", "not in use");
 }
 
 static void
@@ -920,13 +933,70 @@ COR_08_a_kind_counts_for_each_application(void **state)
 	struct world *x = *state;
 
 	add_limit(x, &x->rate.limits, 1, POLICY_COUNT_MESSAGES, POLICY_PER_SECONDS,
-	    POLICY_OVER_REFUSE);
+	    POLICY_OVER_REFUSE)->each = POLICY_EACH_APPLICATION;
 	is_reply(&send_at(x, 0, (struct policy_message){FORMS}, "x@columbia.edu", NULL)->reply,
 	    250, "2.0.0", "mx");
 	is_reply(&send_at(x, 0, (struct policy_message){.user = "scan", .from = "s@x.example"},
 	    "x@columbia.edu", NULL)->reply, 250, "2.0.0", "mx");
 	is_reply(&send_at(x, 0, (struct policy_message){FORMS}, "x@columbia.edu", NULL)->reply,
 	    550, "5.7.1", "kind web-application");
+	/* `each: all` is one count for everything of that kind. */
+	x->rate.limits.v[0].each = POLICY_EACH_ALL;
+	is_reply(&send_at(x, 0, (struct policy_message){FORMS}, "x@columbia.edu", NULL)->reply,
+	    250, "2.0.0", "mx");
+	is_reply(&send_at(x, 0, (struct policy_message){.user = "scan", .from = "s@x.example"},
+	    "x@columbia.edu", NULL)->reply, 550, "5.7.1", "kind web-application");
+}
+
+static void
+equal_limits_do_not_count_twice(void **state)
+{
+	struct world *x = *state;
+
+	for (int i = 0; i < 2; i++)
+		add_limit(x, &x->app[0].limits, 2, POLICY_COUNT_MESSAGES, POLICY_PER_SECONDS,
+		    POLICY_OVER_DEFER);
+	for (int i = 0; i < 3; i++)
+		is_reply(&send_at(x, 0, (struct policy_message){FORMS}, "x@columbia.edu", NULL)->reply,
+		    i < 2 ? 250 : 451, i < 2 ? "2.0.0" : "4.7.1", i < 2 ? "mx" : "2 messages");
+}
+
+static void
+the_whole_counts_what_its_relays_have_left(void **state)
+{
+	struct world *x = *state;
+
+	add_limit(x, &x->relay[SER].limits, 0, POLICY_COUNT_RECIPIENTS, POLICY_PER_SECONDS,
+	    POLICY_OVER_DEFER);
+	add_limit(x, &x->p.submission.limits, 1, POLICY_COUNT_RECIPIENTS, POLICY_PER_SECONDS,
+	    POLICY_OVER_DEFER);
+	is_reply(&send_at(x, 0, (struct policy_message){FORMS}, "x@example.com", "x@columbia.edu",
+	    NULL)->reply, 250, "2.0.0", "mx");
+	assert_int_equal(x->v.recipient[0].reply.code, 451);
+}
+
+static void
+a_full_table_defers_and_never_refuses(void **state)
+{
+	struct world *x = *state;
+	struct policy_mail_limit *l = add_limit(x, &x->p.submission.limits, 1, POLICY_COUNT_MESSAGES,
+	    POLICY_PER_SECONDS, POLICY_OVER_REFUSE);
+	struct policy_message msg = {.user = "u"};
+	const struct mail_verdict *v;
+
+	l->each = POLICY_EACH_SENDER;
+	for (int i = 0; i < WINDOW_KEYS_MOST; i++) {
+		msg.from = arena_printf(x->a, "%d@b.example", i);
+		assert_int_equal(send_at(x, 0, msg, "x@columbia.edu", NULL)->reply.code, 250);
+	}
+	msg.from = "new@b.example";
+	is_reply(&send_at(x, 0, msg, "x@columbia.edu", NULL)->reply, 451, "4.7.1", "too many windows");
+	l->over = POLICY_OVER_WARN;
+	v = send_at(x, 0, msg, "x@columbia.edu", NULL);
+	is_reply(&v->reply, 250, "2.0.0", "mx");
+	assert_int_equal(v->nwarning, 1);
+	l->over = POLICY_OVER_REFUSE;
+	is_reply(&send_at(x, 3600, msg, "x@columbia.edu", NULL)->reply, 250, "2.0.0", "mx");
 }
 
 static void
@@ -1155,6 +1225,9 @@ main(void)
 		TEST(CAM_13_the_61st_message_in_an_hour_warns),
 		TEST(CAM_14_over_the_limit_is_deferred_and_not_counted),
 		TEST(COR_08_a_kind_counts_for_each_application),
+		TEST(equal_limits_do_not_count_twice),
+		TEST(the_whole_counts_what_its_relays_have_left),
+		TEST(a_full_table_defers_and_never_refuses),
 		TEST(recipients_of_a_message_past_the_limit_wait),
 		TEST(recipients_a_day_are_counted_exactly),
 		TEST(a_relay_over_its_limit_defers_its_own_part),
