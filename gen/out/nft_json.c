@@ -5,7 +5,8 @@
  * and rules that jump to them, one command a line. Traps of nft 1.0.6 that are
  * written around: a priority must be a number (a word makes a chain without a
  * hook, silently), a prefix must be an object, `ct state` needs the operator
- * `in`, and a meter's flag is `timeout` alone.
+ * `in`, and a meter's flag is `timeout` alone: nft finds out that it is dynamic from
+ * the rule, but not where the set is there already.
  */
 #include <assert.h>
 #include <errno.h>
@@ -50,7 +51,7 @@ end(struct js *j)
 static void
 put_addr(struct buf *b, enum addr_family f, u128 x)
 {
-	char s[40];
+	char s[1 + 39 + 1];        /* with its quotes */
 	size_t n = f == ADDR_V4 ? form_addr4(s + 1, (uint32_t)x) : form_addr6(s + 1, x);
 
 	s[0] = '"';
@@ -424,6 +425,12 @@ sayable(const struct plan *p, struct diags *d)
 				last = r->at;
 				ok = false;
 			}
+			if (r->limit.meter == PLAN_NONE || p->own_table)
+				continue;
+			diag_hint(d, diag_add(d, DIAG_E0806, r->at,
+			    "the JSON form of nft cannot make `limit` again in a table that stays"),
+			    "use `--to nft` or `--to plan`, or leave out `as: chains`");
+			ok = false;
 		}
 	return ok;
 }

@@ -44,8 +44,9 @@ void
 out_nft(struct buf *b, const struct plan *p, const struct out_options *o);
 
 /* Adds the plan as JSON for `nft -j -f` (libnftables-json(5)); it loads to the
- * same ruleset as the text. 0, or -EOPNOTSUPP with the reason in d: JSON cannot say
- * `socket cgroupv2` (E0804). */
+ * same ruleset as the text. 0, or -EOPNOTSUPP with the reason in d and nothing added:
+ * JSON cannot say `socket cgroupv2` (E0805), nor a limit's meter in a table that is
+ * not ours (E0806). */
 int
 out_json(struct buf *b, const struct plan *p, const struct out_options *o,
     struct diags *d);

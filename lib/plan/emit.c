@@ -172,8 +172,10 @@ append(struct lower *l, uint32_t chain, struct draft *r)
 	struct plan_chain *c = &l->plan->chain[chain];
 	struct plan_match *m;
 
-	if (r->r.verdict.kind == PLAN_DO_REJECT && !tells_tcp(r))
-		draft_value(r, PLAN_L4PROTO, PLAN_IS, 6); /* a reset needs it */
+	/* a reset and a port to redirect to need it in the rule itself */
+	if ((r->r.verdict.kind == PLAN_DO_REJECT ||
+	    r->r.verdict.kind == PLAN_DO_REDIRECT) && !tells_tcp(r))
+		draft_value(r, PLAN_L4PROTO, PLAN_IS, 6);
 	m = arena_array(l->a, r->nmatch, struct plan_match);
 	for (uint32_t i = 0; i < r->nmatch; i++) {
 		assert(r->match[i].lot == PLAN_NONE);

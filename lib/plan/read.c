@@ -244,8 +244,12 @@ get_ranges(struct rd *r, struct plan_set *s)
 		if (lo > hi || (i && lo <= last) || (!s->interval && lo != hi))
 			bad(r, "the elements of a set are not in order");
 		last = hi;
-		if (verdict)
-			verdict[i] = get_verdict(r, UINT32_MAX);
+		if (!verdict)
+			continue;
+		verdict[i] = get_verdict(r, UINT32_MAX);
+		if (verdict[i].kind == PLAN_GO_ON || verdict[i].kind == PLAN_DO_REJECT ||
+		    verdict[i].kind == PLAN_DO_REDIRECT)
+			bad(r, "a map gives what no map can");
 	}
 }
 
@@ -495,7 +499,7 @@ get_body(struct rd *r)
 	p->set = arena_array(r->a, p->nset, struct plan_set);
 	for (uint32_t i = 0; i < p->nset && !r->wrong; i++)
 		get_set(r, &p->set[i]);
-	p->nchain = get_count(r, LEAST_CHAIN - 1);
+	p->nchain = get_count(r, LEAST_CHAIN);
 	p->chain = arena_array(r->a, p->nchain, struct plan_chain);
 	r->depth = arena_array(r->a, p->nchain + 1, uint32_t);
 	for (uint32_t i = 0; i < p->nchain && !r->wrong; i++)

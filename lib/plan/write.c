@@ -274,6 +274,24 @@ plan_write(struct buf *out, const struct plan *p)
 }
 
 void
+plan_resign(uint8_t *file, size_t n)
+{
+	const size_t head = PLAN_MAGIC_LEN + 4 + 8;
+	uint8_t digest[PLAN_DIGEST];
+	uint64_t len = 0;
+	SHA2_CTX sha;
+
+	for (size_t i = PLAN_MAGIC_LEN + 4; n >= head && i < head; i++)
+		len = len << 8 | file[i];
+	if (n < head + PLAN_DIGEST || len > n - head - PLAN_DIGEST)
+		return;
+	SHA256Init(&sha);
+	SHA256Update(&sha, file + head, (size_t)len);
+	SHA256Final(digest, &sha);
+	memcpy(file + head + len, digest, sizeof digest);
+}
+
+void
 plan_digest_text(const struct plan *p, char out[2 * PLAN_DIGEST + 1])
 {
 	static const char hex[] = "0123456789abcdef";
