@@ -14,4 +14,8 @@ policy_schema_print(struct buf *out);
 void
 policy_manual_print(struct buf *out);
 
+/* The part of that page that is prose: how a policy is read as a whole, in roff. */
+void
+policy_guide_print(struct buf *out);
+
 #endif

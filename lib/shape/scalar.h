@@ -1,0 +1,28 @@
+/*
+ * scalar: the forms of single values, inside shape.
+ */
+#ifndef SHAPE_SCALAR_H
+#define SHAPE_SCALAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Reads decimal digits at the start of the n bytes; how many, 0 where there
+ * are none, too many, or one zero too much in front. */
+size_t
+scalar_digits(const char *s, size_t n, uint64_t *x);
+
+/* Whether the n bytes are a decimal integer. */
+bool
+scalar_int(const char *s, size_t n, uint64_t *x);
+
+/* Whether they are "up to SIZE" or "below SIZE". */
+bool
+scalar_bound(const char *s, size_t n, uint64_t *bytes, bool *strict);
+
+/* Whether they are a day of the calendar, yyyy-mm-dd. */
+bool
+scalar_day(const char *s, size_t n, int *y, int *m, int *d);
+
+#endif
