@@ -83,6 +83,10 @@ read6(const char *s, size_t n, u128 *out)
 		if (s[i] == '.') {
 			uint8_t be[16];
 
+			/* A NUL would end the text early for inet_pton(3). */
+			for (size_t k = i; k < n; k++)
+				if (s[k] != '.' && !digit(s[k]))
+					return false;
 			if (!pton(AF_INET6, s, n, be))
 				return false;
 			*out = u128_from_be(be);

@@ -205,6 +205,7 @@ why_zone(struct text t, char fix[SCAN_FIX])
 static void
 write_range(struct addr lo, struct addr hi, char fix[SCAN_FIX])
 {
+	struct addr_prefix unused;
 	char one[50];
 	size_t k = 0;
 
@@ -216,7 +217,9 @@ write_range(struct addr lo, struct addr hi, char fix[SCAN_FIX])
 
 		n = p.bits ? addr_prefix_write(p, one) :
 		    (size_t)snprintf(one, sizeof one, "any");
-		if (k + n + 3 > SCAN_FIX) {
+		/* :: alone, say, may stand in no policy. */
+		if (k + n + 3 > SCAN_FIX || (p.bits &&
+		    scan_read(one, n, true, &unused) != ADDR_OK)) {
 			fix[0] = 0;
 			return;
 		}

@@ -3,14 +3,49 @@
 
 #include <string.h>
 
-/* Whether quotes make a difference to those who read the scalar: what would
- * be a number or true or false without them. */
 static bool
-ambiguous(const struct doc_node *n)
+letter_or_digit(char c)
 {
-	enum word w = word_of(n->s, n->n);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	    (c >= '0' && c <= '9');
+}
 
-	return w != WORD_STRING;
+/* Whether the string is the same without quotes, in a block. Some that would
+ * be are left out, for the sake of those who read it. */
+static bool
+bare(const struct doc_node *n)
+{
+	size_t at = 0;
+
+	if (!n->n)
+		return false;
+	if (strchr("+-", n->s[at]))
+		at++;
+	if (at < n->n && strchr("./", n->s[at]))
+		at++;
+	if (at == n->n || !letter_or_digit(n->s[at]))
+		return false;
+	for (size_t i = 0; i < n->n; i++) {
+		unsigned char c = (unsigned char)n->s[i];
+
+		if (c < 0x20 || c == 0x7f)
+			return false;
+		if (c == ':' && (i + 1 == n->n || n->s[i + 1] == ' '))
+			return false;
+		if (c == '#' && n->s[i - 1] == ' ')
+			return false;
+		if (c == ' ' && i + 1 == n->n)
+			return false;
+	}
+	return true;
+}
+
+/* Whether quotes make a difference to those who read the scalar: what would
+ * be a number, a boolean or null without them. */
+static bool
+telling(const struct doc_node *n)
+{
+	return word_of(n->s, n->n) != WORD_STRING && bare(n);
 }
 
 bool
@@ -21,7 +56,7 @@ doc_equal(const struct doc_node *a, const struct doc_node *b)
 	switch (a->kind) {
 	case DOC_SCALAR:
 		return a->n == b->n && !memcmp(a->s, b->s, a->n) &&
-		    (a->quoted == b->quoted || !ambiguous(a));
+		    (a->quoted == b->quoted || !telling(a));
 	case DOC_SEQ:
 		if (a->nitem != b->nitem)
 			return false;
@@ -41,41 +76,10 @@ doc_equal(const struct doc_node *a, const struct doc_node *b)
 	return false;
 }
 
-static bool
-letter_or_digit(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	    (c >= '0' && c <= '9');
-}
-
-/* Whether the string reads as itself without quotes, in a block. */
-static bool
-plain(const struct doc_node *n)
-{
-	if (!n->n || (n->quoted && ambiguous(n)))
-		return false;
-	if (!letter_or_digit(n->s[0]) &&
-	    !(n->n > 1 && strchr("./+-", n->s[0]) && letter_or_digit(n->s[1])))
-		return false;
-	for (size_t i = 0; i < n->n; i++) {
-		unsigned char c = (unsigned char)n->s[i];
-
-		if (c < 0x20 || c == 0x7f)
-			return false;
-		if (c == ':' && (i + 1 == n->n || n->s[i + 1] == ' '))
-			return false;
-		if (c == '#' && n->s[i - 1] == ' ')
-			return false;
-		if (c == ' ' && i + 1 == n->n)
-			return false;
-	}
-	return true;
-}
-
 static void
 scalar(struct buf *out, const struct doc_node *n)
 {
-	if (plain(n)) {
+	if (bare(n) && !(n->quoted && telling(n))) {
 		buf_add(out, n->s, n->n);
 		return;
 	}

@@ -51,6 +51,8 @@ word_of(const char *s, size_t n)
 		"y", "n", "yes", "no", "on", "off", "true", "false",
 	};
 
+	size_t i, dot;
+
 	if (!n || is(s, n, "~") || (n == 4 && !strncasecmp(s, "null", 4)))
 		return WORD_NULL;
 	if (is(s, n, "true") || is(s, n, "false"))
@@ -62,8 +64,10 @@ word_of(const char *s, size_t n)
 			return WORD_BOOLEAN;
 	if (base60(s, n))
 		return WORD_BASE60;
-	if (digit(s[0]) || (n > 1 && (s[0] == '.' || s[0] == '-' ||
-	    s[0] == '+') && (digit(s[1]) || s[1] == '.')))
+	i = s[0] == '-' || s[0] == '+';
+	dot = i < n && s[i] == '.';
+	if (i + dot < n && (digit(s[i + dot]) || (dot &&
+	    (!strncasecmp(s + i + 1, "inf", 3) || !strncasecmp(s + i + 1, "nan", 3)))))
 		return WORD_NUMBER;
 	return WORD_STRING;
 }
