@@ -51,7 +51,7 @@ word_of(const char *s, size_t n)
 		"y", "n", "yes", "no", "on", "off", "true", "false",
 	};
 
-	size_t i, dot;
+	size_t at, dot;
 
 	if (!n || is(s, n, "~") || (n == 4 && !strncasecmp(s, "null", 4)))
 		return WORD_NULL;
@@ -64,10 +64,10 @@ word_of(const char *s, size_t n)
 			return WORD_BOOLEAN;
 	if (base60(s, n))
 		return WORD_BASE60;
-	i = s[0] == '-' || s[0] == '+';
-	dot = i < n && s[i] == '.';
-	if (i + dot < n && (digit(s[i + dot]) || (dot &&
-	    (!strncasecmp(s + i + 1, "inf", 3) || !strncasecmp(s + i + 1, "nan", 3)))))
+	at = s[0] == '-' || s[0] == '+';
+	dot = at < n && s[at] == '.';
+	if (at + dot < n && (digit(s[at + dot]) || (dot &&
+	    (!strncasecmp(s + at + 1, "inf", 3) || !strncasecmp(s + at + 1, "nan", 3)))))
 		return WORD_NUMBER;
 	return WORD_STRING;
 }
