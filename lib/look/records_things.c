@@ -283,6 +283,12 @@ is_used(const struct policy *p, const struct policy_relay *x)
 	return false;
 }
 
+static bool
+has_ranges(const struct policy_relay *x)
+{
+	return x && (x->ranges.any || x->ranges.set.n4 || x->ranges.set.n6);
+}
+
 static struct records_fact
 relay_ports(struct arena *m, const struct policy_relay *x)
 {
@@ -355,7 +361,8 @@ records_relay(struct records *r, const struct policy_relay *x, const struct poli
 	relay_patterns(r, x, y);
 	records_limits(r, x ? &x->limits : NULL, y ? &y->limits : NULL);
 	records_days(r, x ? &x->meta : NULL, y ? &y->meta : NULL);
-	if (!is_used(r->was, x) && !is_used(r->now, y)) {
+	/* Without ranges on either side there is nothing that these would open. */
+	if ((has_ranges(x) || has_ranges(y)) && !is_used(r->was, x) && !is_used(r->now, y)) {
 		struct records_fact was = relay_ports(r->m, x), now = relay_ports(r->m, y);
 
 		records_addresses(r, "ranges", x ? &x->ranges : NULL, y ? &y->ranges : NULL);

@@ -569,7 +569,6 @@ kinds_and_relays_come_and_go(void **state)
 	    "m relay mx: senders: any -> -\n"
 	    "m relay mx: registration: none -> -\n"
 	    "m relay mx: recipients: any -> -\n"
-	    "m relay mx: clients: any -> -\n"
 	    "m kind scanner: kind: - -> rate class\n"
 	    "m kind scanner: class: - -> device\n"
 	    "m kind scanner: limit messages per hour: - -> 5, over: defer\n");
@@ -605,7 +604,7 @@ statements_are_paired_though_they_move(void **state)
 	d->meta.name = "other";
 	port_set_add(w->a, &d->ports.set, 26, 26);
 	d->meta.owner = "ops";
-	IS(w, "i point firewall, zone campus, outbound, other: owner: - -> ops\n");
+	IS(w, "i point firewall, zone campus, outbound, block other: owner: - -> ops\n");
 	/* Only on one side: that is traffic. */
 	w->now.out->nstmt = 1;
 	IS(w, "");
@@ -635,6 +634,103 @@ metadata_of_points_zones_networks_and_the_policy(void **state)
 	assert_true(w->diff.metadata && !w->diff.messages);
 }
 
+/* ---- from text ---- */
+
+/* Days as if every month had 31; good enough to order them. */
+static int
+day(void *arg, const char *zone, int y, int m, int d, uint64_t *sec)
+{
+	(void)arg;
+	(void)zone;
+	*sec = (uint64_t)((y * 12 + m) * 31 + d) * 86400;
+	return 0;
+}
+
+static int
+no_file(void *arg, struct arena *a, const char *name, size_t most, const char **bytes, size_t *len)
+{
+	(void)arg;
+	(void)a;
+	(void)name;
+	(void)most;
+	(void)bytes;
+	(void)len;
+	return -1;
+}
+
+static const struct policy *
+load(struct arena *a, const char *size, const char *until)
+{
+	static const struct policy_world world = {.read = no_file, .day = day};
+	struct diags *d = diags_new(a);
+	const char *text = arena_printf(a,
+	    "mailreeve: 1\n"
+	    "name: test\n"
+	    "contact: help\n"
+	    "relays:\n"
+	    "  ser:\n"
+	    "    class: device\n"
+	    "    host: ser.example.org\n"
+	    "    endpoints: [{port: 587, tls: starttls}]\n"
+	    "    auth: none\n"
+	    "    accepts: {recipients: any, message-size: %s}\n"
+	    "kinds:\n"
+	    "  web: {title: Web}\n"
+	    "submission:\n"
+	    "  listen: [127.0.0.1, \"::1\"]\n"
+	    "  routes:\n"
+	    "    - {to: any, via: ser}\n"
+	    "  applications:\n"
+	    "    forms:\n"
+	    "      kind: web\n"
+	    "      runs-as: {user: forms}\n"
+	    "      owners: [forms@example.org]\n"
+	    "      senders: [{envelope: forms@example.org}]\n"
+	    "      until: %s\n"
+	    "  unregistered: refuse\n", size, until);
+	const struct policy *p = policy_load(a, text_set_new(a), "test.yaml", text, strlen(text),
+	    &world, d);
+
+	for (size_t i = 0; i < d->n; i++)
+		if (d->v[i].severity == DIAG_ERROR)
+			print_error("%s\n", d->v[i].message);
+	assert_non_null(p);
+	return p;
+}
+
+static void
+is_at(const struct policy *p, struct text_span at, const char *text)
+{
+	assert_int_not_equal(at.file, TEXT_NOWHERE);
+	assert_int_equal(at.len, strlen(text));
+	assert_memory_equal(p->text->file[at.file]->bytes + at.off, text, at.len);
+}
+
+static void
+changes_know_their_places_in_both_texts(void **state)
+{
+	struct world *w = *state;
+	const struct policy *was = load(w->a, "below 5 MB", "2027-03-31");
+	const struct policy *now = load(w->a, "up to 10 MB", "2027-04-30");
+	struct look_diff d = {0};
+
+	look_diff_records(w->a, was, now, &d);
+	assert_int_equal(d.nchange, 2);
+	assert_string_equal(d.change[0].subject, "relay ser");
+	assert_string_equal(d.change[0].now, "up to 10 MB");
+	assert_true(d.change[0].widens);
+	is_at(was, d.change[0].was_at, "below 5 MB");
+	is_at(now, d.change[0].now_at, "up to 10 MB");
+	assert_string_equal(d.change[1].what, "until");
+	assert_string_equal(d.change[1].was, "2027-03-31");
+	assert_string_equal(d.change[1].now, "2027-04-30");
+	assert_true(d.change[1].widens);
+	is_at(was, d.change[1].was_at, "2027-03-31");
+	d = (struct look_diff){0};
+	look_diff_records(w->a, was, load(w->a, "up to 4999999 bytes", "2027-03-31"), &d);
+	assert_int_equal(d.nchange, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -656,6 +752,7 @@ main(void)
 		TEST(kinds_and_relays_come_and_go),
 		TEST(statements_are_paired_though_they_move),
 		TEST(metadata_of_points_zones_networks_and_the_policy),
+		TEST(changes_know_their_places_in_both_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
