@@ -56,20 +56,49 @@ entry(struct lower *l, enum packet_hook hook, enum plan_chain_type type)
 	return i;
 }
 
-/* The entry's one rule. */
+/* What limits is not the ports: only connections to these go to the judges. */
 static void
-enter(struct lower *l, uint32_t from, const struct seen *s, uint32_t to)
+enter_limited(struct lower *l, uint32_t from, const struct policy_judge *j, uint32_t to)
+{
+	for (size_t i = 0; i < j->nlimit; i++)
+		for (int k = 0; k < 2; k++) {
+			const struct policy_limit *t = &j->limit[i];
+			enum addr_family f = k ? ADDR_V6 : ADDR_V4;
+			struct draft r = draft_new(TO_CHAIN(PLAN_DO_GOTO, to));
+
+			if (!lower_count(f, &t->to.set))
+				continue;
+			draft_value(&r, PLAN_L4PROTO, PLAN_IS, 6);
+			draft_addr(l, &r, PLAN_DADDR4, PLAN_IS, f, &t->to.set,
+			    lower_limit_name(l, j, i));
+			r.r.comment = lower_limit_comment(l, t);
+			r.r.at = t->meta.at;
+			lower_emit(l, from, &r);
+		}
+}
+
+/* The entry's rules: what goes to the judges, j[] of n. */
+static void
+enter(struct lower *l, uint32_t from, const struct seen *s, uint32_t to,
+    const struct policy_judge *const *j, size_t n)
 {
 	struct draft r = draft_new(TO_CHAIN(PLAN_DO_JUMP, to));
 
-	if (s->all || port_set_covers(&s->set, &port_set_all)) {
+	if (s->all && !s->limited) {
 		draft_value(&r, PLAN_L4PROTO, PLAN_IS, 6);
 		r.r.comment = "all TCP ports: a statement allows or refuses any port";
-	} else {
+		lower_emit(l, from, &r);
+		return;
+	}
+	if (s->all)                /* once is enough */
+		r.r.verdict.kind = PLAN_DO_GOTO;
+	if (s->set.n) {
 		draft_ports(l, &r, &s->set, "judged");
 		r.r.comment = "the ports that the policy judges here";
+		lower_emit(l, from, &r);
 	}
-	lower_emit(l, from, &r);
+	for (size_t i = 0; s->all && i < n; i++)
+		enter_limited(l, from, j[i], to);
 }
 
 /* Loopback and the later packets of a connection are not judged. */
@@ -78,7 +107,7 @@ first_packets(struct lower *l, uint32_t chain, enum packet_hook hook, bool captu
 {
 	struct draft r;
 
-	if (l->pt->kind == POLICY_HOST && hook != PACKET_FORWARD) {
+	if (l->pt->kind == POLICY_HOST) {
 		r = draft_new(not_ours(l));
 		draft_text(&r, hook == PACKET_OUTPUT ? PLAN_OIFNAME : PLAN_IIFNAME, "lo", 0);
 		lower_emit(l, chain, &r);
@@ -304,6 +333,8 @@ router(struct lower *l)
 	uint32_t map[POLICY_NDIR][2], mail, allowed;
 	struct seen seen = {0}, one;
 	struct plan_verdict pass = final(l);
+	const struct policy_judge **judges = NULL;
+	size_t njudge = 0, capjudge = 0;
 	bool asked_again = false;
 	struct draft r;
 
@@ -345,7 +376,10 @@ router(struct lower *l)
 	first_packets(l, mail, PACKET_FORWARD, false);
 	for (int d = 0; d < POLICY_NDIR; d++)
 		dispatch(l, mail, &court[d], map[d]);
-	enter(l, entry(l, PACKET_FORWARD, PLAN_FILTER), &seen, mail);
+	for (int d = 0; d < POLICY_NDIR; d++)
+		for (size_t i = 0; i < court[d].n; i++)
+			ARENA_PUSH(l->a, judges, njudge, capjudge) = &court[d].v[i].zone->judge[d];
+	enter(l, entry(l, PACKET_FORWARD, PLAN_FILTER), &seen, mail, judges, njudge);
 }
 
 /* ---- hosts ---------------------------------------------------------------------- */
@@ -361,14 +395,14 @@ names_owners(const struct policy_judge *j)
 
 static void
 host_hook(struct lower *l, enum packet_hook hook, const struct seen *seen,
-    uint32_t judge, bool captured)
+    const struct policy_judge *j, uint32_t judge, bool captured)
 {
 	uint32_t mail = lower_chain(l, arena_printf(l->a, "mail-%s", hook_name[hook]));
 	struct draft r = draft_new(TO_CHAIN(PLAN_DO_GOTO, judge));
 
 	first_packets(l, mail, hook, captured);
 	lower_emit(l, mail, &r);
-	enter(l, entry(l, hook, PLAN_FILTER), seen, mail);
+	enter(l, entry(l, hook, PLAN_FILTER), seen, mail, &j, 1);
 }
 
 /* What would be refused on port 25 is redirected to the forwarder. */
@@ -388,7 +422,7 @@ capture(struct lower *l, const struct policy_judge *j)
 	first_packets(l, mail, PACKET_OUTPUT, false);
 	r = draft_new(TO_CHAIN(PLAN_DO_GOTO, judge));
 	lower_emit(l, mail, &r);
-	enter(l, entry(l, PACKET_OUTPUT, PLAN_NAT), &b.seen, mail);
+	enter(l, entry(l, PACKET_OUTPUT, PLAN_NAT), &b.seen, mail, NULL, 0);
 	return true;
 }
 
@@ -404,7 +438,7 @@ host(struct lower *l)
 
 	if (in->present && lower_seen(l, in, &b.seen)) {
 		b.judge = in;
-		host_hook(l, PACKET_INPUT, &b.seen, lower_judge(l, &b), false);
+		host_hook(l, PACKET_INPUT, &b.seen, in, lower_judge(l, &b), false);
 	} else if (l->chains) {
 		entry(l, PACKET_INPUT, PLAN_FILTER);
 	}
@@ -423,12 +457,12 @@ host(struct lower *l)
 
 		f.local = false;
 		f.forwarded = true;
-		host_hook(l, PACKET_FORWARD, &b.seen,
+		host_hook(l, PACKET_FORWARD, &b.seen, out,
 		    names_owners(out) ? lower_judge(l, &f) : judge, false);
 	}
 	if (out->capture && !l->pt->observe)
 		captured = capture(l, out);
-	host_hook(l, PACKET_OUTPUT, &b.seen, judge, captured);
+	host_hook(l, PACKET_OUTPUT, &b.seen, out, judge, captured);
 }
 
 /* ---- the whole ---------------------------------------------------------------- */

@@ -158,8 +158,8 @@ matches(const struct run *r, const struct plan_match *m)
 	case PLAN_IIFNAME:
 	case PLAN_OIFNAME:
 		/* of interfaces a packet knows only whether it is loopback */
-		in = pk->loopback && !strcmp(m->text, "lo") && pk->hook ==
-		    (m->field == PLAN_IIFNAME ? PACKET_INPUT : PACKET_OUTPUT);
+		in = pk->loopback && !strcmp(m->text, "lo") && pk->hook !=
+		    (m->field == PLAN_IIFNAME ? PACKET_OUTPUT : PACKET_INPUT);
 		break;
 	case PLAN_CT_STATE:
 		in = m->mask & state_bit(pk->state);

@@ -64,11 +64,14 @@ see(struct lower *l, struct seen *x, const struct port_set *s)
 {
 	struct port_set both = {0};
 
-	if (x->all)
+	if (x->all && !x->limited)
 		return;
 	port_set_union(l->a, &both, &x->set, s);
 	x->set = both;
-	x->all = port_set_covers(&both, &port_set_all);
+	if (port_set_covers(&both, &port_set_all)) {
+		x->all = true;
+		x->limited = false;
+	}
 }
 
 struct seen
@@ -76,11 +79,25 @@ lower_join(struct lower *l, const struct seen *x, const struct seen *y)
 {
 	struct seen z = *x;
 
-	if (y->all)
+	if (y->all) {
+		z.limited = y->limited && (!x->all || x->limited);
 		z.all = true;
-	else
-		see(l, &z, &y->set);
+	}
+	see(l, &z, &y->set);
 	return z;
+}
+
+/* Sees what an allowing statement lets pass. All ports, where only limits make that of interest,
+ * are not listed: their destinations are. */
+static void
+see_allowed(struct lower *l, struct seen *x, const struct port_set *s, bool limits)
+{
+	if (!limits || !port_set_covers(s, &port_set_all)) {
+		see(l, x, s);
+	} else if (!x->all) {
+		x->all = true;
+		x->limited = true;
+	}
 }
 
 /* The ports of a relay's statement, for what goes to (or comes from) its ranges;
@@ -109,23 +126,28 @@ relay_inside(struct lower *l, const struct policy_stmt *s)
 bool
 lower_seen(struct lower *l, const struct policy_judge *j, struct seen *out)
 {
-	bool allowed = l->chains || j->nlimit > 0;
+	bool allowed = l->chains || j->nlimit > 0, narrow = !l->chains;
 	struct seen x = {0};
 
 	if (!j->present)
 		return false;
+	for (size_t i = 0; i < j->nlimit; i++)
+		narrow = narrow && !lower_all(ADDR_V4, &j->limit[i].to.set) &&
+		    !lower_all(ADDR_V6, &j->limit[i].to.set);
 	for (size_t i = 0; i < j->nstmt; i++) {
 		const struct policy_stmt *s = j->stmt[i];
 
 		if (!speaks(s) || (!refuses(s) && !allowed))
 			continue;
-		if (s->kind != POLICY_RELAY) {
+		if (refuses(s)) {
 			see(l, &x, &s->ports.set);
-			continue;
+		} else if (s->kind != POLICY_RELAY) {
+			see_allowed(l, &x, &s->ports.set, narrow);
+		} else {
+			see_allowed(l, &x, relay_ports(s, false), narrow);
+			if (relay_inside(l, s))
+				see_allowed(l, &x, relay_ports(s, true), narrow);
 		}
-		see(l, &x, relay_ports(s, false));
-		if (relay_inside(l, s))
-			see(l, &x, relay_ports(s, true));
 	}
 	*out = x;
 	return x.all || x.set.n > 0;
@@ -280,11 +302,27 @@ stmt_comment(struct lower *l, const struct policy_stmt *s)
 	const char *word = kind_word[s->kind];
 	const char *name = s->relay ? s->relay->meta.name : s->meta.name;
 
+	if (s->kind == POLICY_OTHERWISE)
+		return lower_comment(l, &s->meta, "otherwise: deny");
 	if (!name || !strncmp(name, word, strlen(word)))
 		return lower_comment(l, &s->meta, "%s", name ? name : word);
-	if (s->kind == POLICY_OTHERWISE)
-		return lower_comment(l, &s->meta, "otherwise deny");
 	return lower_comment(l, &s->meta, "%s %s", word, name);
+}
+
+const char *
+lower_limit_name(struct lower *l, const struct policy_judge *j, size_t i)
+{
+	return arena_printf(l->a, "%s-limit-%zu", lower_judge_name(l, j), i + 1);
+}
+
+const char *
+lower_limit_comment(struct lower *l, const struct policy_limit *t)
+{
+	const char *name = t->meta.name;
+
+	if (!name || !strncmp(name, "limit", 5))
+		return lower_comment(l, &t->meta, "%s", name ? name : "limit");
+	return lower_comment(l, &t->meta, "limit %s", name);
 }
 
 static const char *
@@ -529,10 +567,9 @@ limits(struct lower *l, const struct bench *b, const struct policy_where *any)
 
 	for (size_t i = 0; i < j->nlimit; i++) {
 		const struct policy_limit *t = &j->limit[i];
-		const char *name = arena_printf(l->a, "%s-limit-%zu", base, i + 1);
-		const char *comment = t->meta.name ?
-		    lower_comment(l, &t->meta, "limit %s", t->meta.name) :
-		    lower_comment(l, &t->meta, "limit");
+		const char *name = arena_printf(l->a, "%s%s", lower_limit_name(l, j, i),
+		    b->forwarded ? "-forwarded" : "");
+		const char *comment = lower_limit_comment(l, t);
 		struct clause c = {.from = any, .to = &t->to, .ports = &port_set_all,
 		    .to_name = name};
 		struct bench wide = *b;

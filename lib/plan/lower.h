@@ -75,6 +75,7 @@ enum name_space { NAME_SET, NAME_CHAIN, NAME_COUNTER };
 /* The ports that a chain sees. */
 struct seen {
 	bool all;
+	bool limited;              /* all, but outside of set only what a limit counts matters */
 	struct port_set set;
 };
 
@@ -180,6 +181,12 @@ lower_judge(struct lower *l, const struct bench *b);
 /* Joins two sets of ports. */
 struct seen
 lower_join(struct lower *l, const struct seen *x, const struct seen *y);
+
+/* The name and the comment of a judge's limit, and of what is made for it. */
+const char *
+lower_limit_name(struct lower *l, const struct policy_judge *j, size_t i);
+const char *
+lower_limit_comment(struct lower *l, const struct policy_limit *t);
 
 /* "institution-outbound": the judge in names. */
 const char *

@@ -168,8 +168,6 @@ lowering_agrees_with_a_naive_reading(void **state)
 			struct packet pk = rnd_packet(&r);
 			char text[128], why[128];
 
-			if (pt->kind == POLICY_HOST && pk.hook == PACKET_FORWARD)
-				pk.loopback = false;   /* there is no such packet */
 			if (agrees(pt, plan, &pk, why, sizeof why))
 				continue;
 			packet_write(&pk, text);
