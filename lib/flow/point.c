@@ -519,7 +519,8 @@ at_hooks(struct flow *f, const struct policy_point *pt, fdd_ref forward, fdd_ref
 		if (pt->observe)
 			*all[i] = fdd_map(d, f->mute, leaf_mute, f, *all[i]);
 		*all[i] = first_packets(f, pt, *all[i]);
-		if (pt->kind == POLICY_HOST)
+		/* What is forwarded never crosses lo. */
+		if (pt->kind == POLICY_HOST && all[i] != &forward)
 			*all[i] = fdd_range(d, FLOW_LOOPBACK, 1, 1, NOTHING, *all[i]);
 	}
 	fdd_begin(d, FLOW_HOOK);

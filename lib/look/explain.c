@@ -110,7 +110,7 @@ not_judged(const struct policy_point *pt, const struct packet *p)
 {
 	if (p->proto != IPPROTO_TCP)
 		return "only TCP is judged";
-	if (pt->kind == POLICY_HOST && p->loopback)
+	if (pt->kind == POLICY_HOST && p->loopback && p->hook != PACKET_FORWARD)
 		return "it stays on this host: loopback is not judged";
 	switch (pt->state) {
 	case POLICY_CONNTRACK:

@@ -389,7 +389,7 @@ naive_point(const struct policy_point *pt, const struct packet *packet)
 	if (pt->kind == POLICY_HOST) {
 		const struct policy_judge *j = pt->zone[0]->judge;
 
-		if (p.loopback || (p.hook == PACKET_FORWARD && !pt->containers))
+		if (p.hook == PACKET_FORWARD ? !pt->containers : p.loopback)
 			return n;
 		if (p.hook == PACKET_FORWARD)
 			p.user = p.unit = NULL;
