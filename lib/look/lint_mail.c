@@ -192,7 +192,8 @@ lint_relays(struct lint *l)
 		literal(l, y);
 		advertised(l, y);
 		endpoints(l, y);
-		if (!forwards(l->p, y) && !opened(l->p, y)) {
+		/* One for people may stand there to be read. */
+		if (y->class != POLICY_CLASS_PERSONAL && !forwards(l->p, y) && !opened(l->p, y)) {
 			g = lint_say(l, DIAG_N1011, y->meta.at, "relay %s is used nowhere", y->meta.name);
 			lint_hint(l, g, "name it in a `relays:` or a `via:`, or remove it");
 		}

@@ -76,14 +76,18 @@ message_test(struct arena *m, const struct policy *p, struct look_result *out)
 {
 	const struct policy_test *t = out->test;
 	struct mail_verdict v = {0};
+	const struct mail_reply *reply = &v.reply;
 	const char *text;
 
 	mail_admit(m, p, &t->message, NULL, 0, &v);
-	text = arena_printf(m, "%u %s", v.reply.code, v.reply.enhanced ? v.reply.enhanced : "");
+	/* A message that reaches some and not all of its recipients is no 250. */
+	for (size_t i = 0; reply->code < 400 && i < v.nrecipient; i++)
+		reply = v.recipient[i].reply.code >= 400 ? &v.recipient[i].reply : reply;
+	text = arena_printf(m, "%u %s", reply->code, reply->enhanced ? reply->enhanced : "");
 	out->ok = true;
 	if (t->expect_code)
 		out->ok = !strncmp(text, t->expect_code, strlen(t->expect_code));
-	out->got = arena_printf(m, "%s %s", text, v.reply.text ? v.reply.text : "");
+	out->got = arena_printf(m, "%s %s", text, reply->text ? reply->text : "");
 	for (size_t i = 0; i < v.nrecipient; i++) {
 		const struct policy_relay *y = v.recipient[i].relay;
 
