@@ -62,7 +62,8 @@ arena_alloc(struct arena *a, size_t size)
 
 	if (size > SIZE_MAX / 2)
 		abort();
-	size = (size + al - 1) & ~(al - 1);
+	/* Nothing has a place too: never NULL. */
+	size = size ? (size + al - 1) & ~(al - 1) : al;
 	if (size > a->block / 4) {
 		/* Large pieces stand alone, behind the block in use. */
 		struct block *b = block_new(a, size);
