@@ -121,11 +121,13 @@ def main():
 			print(f"  {policy}, compiled to {len(text.splitlines())} lines of nft"
 			    + (f", the clock at {day}" if day else ""))
 			wide = [max(len(row[i]) for row in rows) for i in (0, 1)]
-			for (what, probe, wanted, *_), a, fate in zip(rows, told, net.probe(sent)):
+			fates = net.probe(sent)
+			wide.append(max(len(FATES[fate]) for fate in fates))
+			for (what, probe, wanted, *_), a, fate in zip(rows, told, fates):
 				ok = fate == wanted
 				right, wrong = right + ok, wrong + (not ok)
 				print(f"  {'OK ' if ok else 'BAD'} {what:<{wide[0]}}  {probe.removeprefix('tcp '):<{wide[1] - 4}}  "
-				    f"{FATES[fate]:<9}  {why(a)}" + ("" if ok else f"   (wanted: {FATES[wanted]})"))
+				    f"{FATES[fate]:<{wide[2]}}  {why(a)}" + ("" if ok else f"   (wanted: {FATES[wanted]})"))
 	print(f"\n{right + wrong} connections sent: {right} as they should be, {wrong} not.")
 	return 1 if wrong else 0
 
