@@ -107,7 +107,7 @@ first_packets(struct lower *l, uint32_t chain, enum packet_hook hook, bool captu
 {
 	struct draft r;
 
-	if (l->pt->kind == POLICY_HOST) {
+	if (l->pt->kind == POLICY_HOST && hook != PACKET_FORWARD) {
 		r = draft_new(not_ours(l));
 		draft_text(&r, hook == PACKET_OUTPUT ? PLAN_OIFNAME : PLAN_IIFNAME, "lo", 0);
 		lower_emit(l, chain, &r);

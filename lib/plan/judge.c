@@ -153,9 +153,8 @@ lower_seen(struct lower *l, const struct policy_judge *j, struct seen *out)
 	return x.all || x.set.n > 0;
 }
 
-/* What of the statement's ports reaches the chain; n 0: nothing. */
-static struct port_set
-visible(struct lower *l, const struct seen *x, const struct port_set *s)
+struct port_set
+lower_visible(struct lower *l, const struct seen *x, const struct port_set *s)
 {
 	struct port_set both = {0};
 
@@ -219,7 +218,7 @@ emit_clause(struct lower *l, const struct bench *b, uint32_t chain,
     const struct clause *c, const struct draft *r)
 {
 	static const enum addr_family family[] = {ADDR_V4, ADDR_V6};
-	struct port_set ports = visible(l, &b->seen, c->ports);
+	struct port_set ports = lower_visible(l, &b->seen, c->ports);
 	bool all_ports = b->seen.all ? port_set_covers(&ports, &port_set_all) :
 	    port_set_equal(&ports, &b->seen.set);
 	struct reach x[2];
@@ -296,8 +295,8 @@ clauses(struct lower *l, const struct policy_stmt *s, const struct policy_where 
 	return 1;
 }
 
-static const char *
-stmt_comment(struct lower *l, const struct policy_stmt *s)
+const char *
+lower_stmt_comment(struct lower *l, const struct policy_stmt *s)
 {
 	const char *word = kind_word[s->kind];
 	const char *name = s->relay ? s->relay->meta.name : s->meta.name;
@@ -353,7 +352,7 @@ stmt_draft(struct lower *l, const struct bench *b, const struct policy_stmt *s,
 
 	r.r.stmt = s->id;
 	r.r.at = s->meta.at;
-	r.r.comment = stmt_comment(l, s);
+	r.r.comment = lower_stmt_comment(l, s);
 	if (refuses(s))
 		refuse(l, &r, b->nat ? PLAN_DO_REDIRECT : s->with == POLICY_REJECT ?
 		    PLAN_DO_REJECT : PLAN_DO_DROP, s->log, lower_counter(l, s), b->pass);
@@ -598,9 +597,9 @@ matters(struct lower *l, const struct policy_stmt *s, const struct seen *refused
 	struct port_set x;
 
 	if (s->kind != POLICY_RELAY)
-		return visible(l, refused, &s->ports.set).n > 0;
-	x = visible(l, refused, relay_ports(s, false));
-	return x.n || (relay_inside(l, s) && visible(l, refused, relay_ports(s, true)).n);
+		return lower_visible(l, refused, &s->ports.set).n > 0;
+	x = lower_visible(l, refused, relay_ports(s, false));
+	return x.n || (relay_inside(l, s) && lower_visible(l, refused, relay_ports(s, true)).n);
 }
 
 uint32_t
@@ -611,6 +610,7 @@ lower_judge(struct lower *l, const struct bench *b)
 	struct policy_where any = {.at = TEXT_NO_SPAN, .any = true};
 	struct plan_verdict allow = b->pass;
 	struct seen *behind;
+	bool *done;
 	uint32_t chain;
 
 	addr_set_all(l->a, &any.set, ADDR_BOTH);
@@ -625,10 +625,12 @@ lower_judge(struct lower *l, const struct bench *b)
 		allow = TO_CHAIN(PLAN_DO_GOTO, limits(l, b, &any));
 	chain = lower_chain(l, arena_printf(l->a, "%s%s", lower_judge_name(l, j),
 	    b->nat ? "-captured" : b->forwarded ? "-forwarded" : ""));
+	/* exemptions all lead to the same place, so which comes first is no matter */
+	done = lower_group(l, b, chain, allow);
 	for (size_t i = 0; i < j->nstmt; i++) {
 		const struct policy_stmt *s = j->stmt[i];
 
-		if (!speaks(s))
+		if (done[i] || !speaks(s))
 			continue;
 		if ((s->nuser || s->nunit) && (!owner_ok(l, s) || !b->local))
 			continue;

@@ -188,9 +188,27 @@ lower_limit_name(struct lower *l, const struct policy_judge *j, size_t i);
 const char *
 lower_limit_comment(struct lower *l, const struct policy_limit *t);
 
+/* What of the statement's ports reaches the chain; n 0: nothing. */
+struct port_set
+lower_visible(struct lower *l, const struct seen *x, const struct port_set *s);
+
+/* "exempt physics-mta, policy.yaml:57, CAM-03" */
+const char *
+lower_stmt_comment(struct lower *l, const struct policy_stmt *s);
+
 /* "institution-outbound": the judge in names. */
 const char *
 lower_judge_name(struct lower *l, const struct policy_judge *j);
+
+/* ---- group.c ---- */
+
+enum { LOWER_GROUP = 32 };         /* so many exemptions of one shape become a set */
+
+/* Adds one rule and one set for each large group of exemptions that ask for nothing but a
+ * source (and the same ports); gives which of the judge's statements are done with. */
+bool *
+lower_group(struct lower *l, const struct bench *b, uint32_t chain,
+    struct plan_verdict allow);
 
 /* ---- build.c ---- */
 

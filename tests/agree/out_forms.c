@@ -85,6 +85,27 @@ zones(struct rnd *r, struct arena *a, struct policy *p)
 	}
 }
 
+/* So many exemptions that they become a set with a comment at each element. */
+static void
+exemptions(struct rnd *r, struct policy *p)
+{
+	struct policy_zone *z = p->point[0]->zone[0];
+	struct policy_judge *j = &z->judge[POLICY_OUTBOUND];
+
+	for (unsigned i = 0; j->present && i < 40; i++) {
+		struct policy_stmt *s = rnd_stmt(r, p, j, POLICY_EXEMPT, POLICY_REJECT);
+
+		s->meta.days = POLICY_ALWAYS;
+		s->nuser = s->nunit = 0;
+		rnd_anywhere(p->a, &s->to);
+		s->from = (struct policy_where){.label = "x"};
+		addr_set_add(p->a, &s->from.set, ADDR_V4, RND_V4 + i, RND_V4 + i + i % 2);
+		addr_set_add(p->a, &s->from.set, ADDR_V6, RND_V6 + i, RND_V6 + i);
+		s->ports.set = (struct port_set){0};
+		port_set_add(p->a, &s->ports.set, 25, 25);
+	}
+}
+
 static void
 put(const char *name, unsigned i, struct buf *b)
 {
@@ -154,6 +175,8 @@ main(int argc, char **argv)
 
 		if (i % 5 == 4)
 			zones(&r, a, p);
+		if (i % 5 == 3)
+			exemptions(&r, p);
 		settle(&r, p);
 		p->meta.name = "random";
 		pt->as = rnd_one_in(&r, 3) ? POLICY_AS_CHAINS : POLICY_AS_BASE;

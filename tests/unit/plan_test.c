@@ -451,6 +451,48 @@ CAM_03_an_exemption_of_one_family_stays_in_it(void **state)
 }
 
 static void
+CAM_03_many_exemptions_are_one_lookup(void **state)
+{
+	struct hand h = router_by_hand();
+	struct rnd r = {seed};
+	struct plan *p;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		struct policy_stmt *s = stmt_by_hand(&h, POLICY_EXEMPT,
+		    arena_printf(h.a, "mta-%d", i), 25, 25);
+		unsigned host = rnd_below(&r, 250), more = rnd_below(&r, 4);
+
+		s->from = (struct policy_where){.label = "mta"};
+		addr_set_add(h.a, &s->from.set, ADDR_V4, 0x836f4600 + host, 0x836f4600 + host + more);
+		if (i % 10 == 0)
+			s->meta.days.until = 1000;     /* these keep rules of their own */
+	}
+	stmt_by_hand(&h, POLICY_BLOCK, "block", 25, 25);
+	p = plan_of_point(h.a, h.p, h.pt, h.d);
+	assert_int_equal(chain_named(p, "institution-outbound")->nrule, 12);
+	assert_int_equal(p->nset, 1);
+	assert_non_null(p->set[0].comment);
+	assert_memory_equal(p->set[0].comment[0], "exempt mta-", 11);
+	again(h.a, p);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct packet pk = {.proto = IPPROTO_TCP, .syn = true, .dport = 25,
+		    .src = {ADDR_V4, 0x836f4600 + i % 300}, .dst = {ADDR_V4, 0x08080808},
+		    .date = 999 + i / 300 % 2};
+		struct plan_answer got;
+		bool allowed = false;
+
+		for (size_t k = 0; k < h.p->nstmt; k++)
+			allowed |= h.p->stmt[k]->kind == POLICY_EXEMPT &&
+			    addr_set_has(&h.p->stmt[k]->from.set, pk.src) &&
+			    pk.date < h.p->stmt[k]->meta.days.until;
+		plan_eval(p, &pk, &got);
+		assert_int_equal(got.fate, allowed ? PLAN_ACCEPT : PLAN_REJECT);
+	}
+	arena_free(h.a);
+}
+
+static void
 limits_are_never_more_than_asked(void **state)
 {
 	static const struct {
@@ -579,6 +621,7 @@ main(void)
 		cmocka_unit_test(shards_hardly_move_when_a_policy_changes),
 		cmocka_unit_test(CAM_01_a_block_alone_is_one_rule_behind_one_lookup),
 		cmocka_unit_test(CAM_03_an_exemption_of_one_family_stays_in_it),
+		cmocka_unit_test(CAM_03_many_exemptions_are_one_lookup),
 		cmocka_unit_test(limits_are_never_more_than_asked),
 		cmocka_unit_test(E0801_and_E0802_limits_that_no_kernel_counts),
 		cmocka_unit_test(E0803_users_on_a_router),
