@@ -25,7 +25,15 @@ command_manual(const struct args *a)
 	if (!a->nword) {
 		args_manual(&out);
 	} else if (!strcmp(a->word[0], "language")) {
+		buf_str(&out, ".\\\" Printed by `mailreeve manual language` from the rows that read the keys.\n"
+		    ".TH MAILREEVE\\-POLICY 5\n.SH NAME\n"
+		    "mailreeve\\-policy \\- the language of mail policies, version 1\n");
+		policy_guide_print(&out);
+		buf_str(&out, ".SH KEYS\n");
 		policy_manual_print(&out);
+		buf_str(&out, ".SH DIAGNOSTICS\nEach message bears a code; "
+		    ".B mailreeve explain\n.I CODE\ntells what it means and the way out.\n"
+		    ".SH SEE ALSO\nmailreeve(1), nft(8); the folders policies and examples\n");
 	} else {
 		fprintf(stderr, "mailreeve manual: '%s' is not `language`\n", a->word[0]);
 		return UNIT_MACHINE;

@@ -67,6 +67,14 @@ unit_report(struct unit *u)
 	bool json = form && !strcmp(form, "json");
 
 	diags_sort(u->d);
+	if (u->no_notes) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < u->d->n; i++)
+			if (u->d->v[i].severity != DIAG_NOTE)
+				u->d->v[n++] = u->d->v[i];
+		u->d->n = n;
+	}
 	if (!u->d->n)
 		return;
 	print_diags(&out, u->d, u->c.text, json ? PRINT_JSON : PRINT_HUMAN,

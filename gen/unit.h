@@ -32,6 +32,7 @@ struct unit {
 	struct world world;
 	struct compile c;
 	const struct args *args;
+	bool no_notes;     /* report errors and warnings only */
 };
 
 /* Reads the policy file `path`; 0, or an exit status after a message. */

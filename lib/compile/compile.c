@@ -101,9 +101,11 @@ check_plan(struct compile *c)
 				continue;
 			packet_write(&b->witness, probe);
 			diag_add(c->d, DIAG_E2002, p->point[i]->meta.at,
-			    "the rules made for %s do %s with %s, and the policy says %s",
+			    "the rules made for %s do %s with %s%s%s%s%s at second %llu, and the policy says %s",
 			    p->point[i]->meta.name, flow_verdict_name(verdict_of(&x)), probe,
-			    flow_verdict_name(b->now));
+			    b->witness.user ? " by " : "", b->witness.user ? b->witness.user : "",
+			    b->witness.unit ? " in " : "", b->witness.unit ? b->witness.unit : "",
+			    (unsigned long long)b->witness.date, flow_verdict_name(b->now));
 			break;
 		}
 		arena_free(m);

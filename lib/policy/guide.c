@@ -28,6 +28,7 @@ static const struct {
 	    "ports that the policy does not name are never touched: this is a mail policy beside "
 	    "other rules, not a whole firewall.\n\n"
 	    "  mailreeve: 1\n"
+	    "  name: blocked-campus\n"
 	    "  networks:\n"
 	    "    campus: {ranges: [192.0.2.0/24, \"2001:db8:10::/48\"]}\n"
 	    "  points:\n"
