@@ -51,14 +51,14 @@ static uint32_t
 leaf_pair(void *arg, uint32_t a, uint32_t b)
 {
 	struct flow *f = arg;
-	uint32_t k[2] = {a, b}, i;
+	uint32_t k[2] = {flow_effect(&f->leaf[a]), flow_effect(&f->leaf[b])}, i;
 	int fresh;
 
-	if (alike(f, a, b))
+	if (alike(f, k[0], k[1]))
 		return 0;
 	i = hash_names_add(f->pairs, (const char *)k, sizeof k, &fresh);
 	if (fresh)
-		ARENA_PUSH(f->a, f->pair, f->npair, f->cappair) = (struct flow_pair){a, b};
+		ARENA_PUSH(f->a, f->pair, f->npair, f->cappair) = (struct flow_pair){k[0], k[1]};
 	return i;
 }
 
@@ -154,33 +154,48 @@ list_number(struct walk *w, struct flow_ival *v, size_t n)
 	return w->slot[k] - 1;
 }
 
-/* One child of a node and the edges that lead to it. */
-struct group {
-	fdd_ref child;
-	uint32_t edge;             /* the first; then, sorted, each */
+/* The edges of a node by child, in the order in which children first appear. */
+struct groups {
+	uint32_t *group;           /* of each edge; UINT32_MAX: no box leads there */
+	struct {
+		fdd_ref child;
+		uint32_t n;        /* edges */
+	} *v;
+	size_t n, cap;
 };
 
-static int
-by_child(const void *x, const void *y)
+static void
+groups_make(struct walk *w, const struct fdd_view *v, struct groups *g)
 {
-	const struct group *a = x, *b = y;
+	uint32_t nslot = 16, *slot = arena_array(w->m, nslot, uint32_t), k;
 
-	if (a->child != b->child)
-		return a->child < b->child ? -1 : 1;
-	return a->edge < b->edge ? -1 : a->edge > b->edge;
-}
+	*g = (struct groups){.group = arena_array(w->m, v->n, uint32_t)};
+	for (uint32_t i = 0; i < v->n; i++) {
+		fdd_ref c = v->child[i];
 
-struct span {
-	size_t first, n;           /* in the sorted edges */
-	uint32_t edge;             /* the lowest of them */
-};
-
-static int
-by_edge(const void *x, const void *y)
-{
-	const struct span *a = x, *b = y;
-
-	return a->edge < b->edge ? -1 : a->edge > b->edge;
+		g->group[i] = UINT32_MAX;
+		if (!w->leaves && c == NOTHING)
+			continue;
+		for (k = c * 0x9e3779b1u & (nslot - 1); slot[k]; k = (k + 1) & (nslot - 1))
+			if (g->v[slot[k] - 1].child == c)
+				break;
+		if (!slot[k]) {
+			(void)ARENA_PUSH(w->m, g->v, g->n, g->cap);
+			g->v[g->n - 1].child = c;
+			slot[k] = (uint32_t)g->n;
+		}
+		g->group[i] = slot[k] - 1;
+		g->v[slot[k] - 1].n++;
+		if (2 * g->n <= nslot)
+			continue;
+		nslot *= 4;
+		slot = arena_array(w->m, nslot, uint32_t);
+		for (uint32_t x = 0; x < g->n; x++) {
+			for (k = g->v[x].child * 0x9e3779b1u & (nslot - 1); slot[k]; )
+				k = (k + 1) & (nslot - 1);
+			slot[k] = x + 1;
+		}
+	}
 }
 
 /* ---- the statements of a box ------------------------------------------------ */
@@ -214,6 +229,17 @@ collect_leaf(struct walk *w, uint32_t l, struct names *out)
 	}
 }
 
+/* fdd_find() for a value behind that of edge i: near where it stands, since
+ * long lists are walked side by side. */
+static uint32_t
+find_from(const struct fdd_view *v, uint32_t i, u128 x)
+{
+	for (unsigned near = 0; near < 8; near++, i++)
+		if (fdd_hi(v, i) >= x)
+			return i;
+	return fdd_find(v, x);
+}
+
 /* Adds the statements that r names within the box; each node once, since a box
  * is the same for all ways to a node. */
 static void
@@ -222,6 +248,7 @@ collect(struct walk *w, fdd_ref r, const struct flow_box *b, struct names *out)
 	fdd_ref last = FDD_NONE;
 	const struct flow_ival *k;
 	struct fdd_view v;
+	uint32_t i = 0;
 	size_t n;
 
 	if (fdd_is_leaf(r)) {
@@ -236,15 +263,14 @@ collect(struct walk *w, fdd_ref r, const struct flow_box *b, struct names *out)
 	n = b->field[v.field].n;
 	if (!n) {
 		w->work += v.n;
-		for (uint32_t i = 0; i < v.n; i++) {
+		for (; i < v.n; i++) {
 			if (v.child[i] != last)
 				collect(w, last = v.child[i], b, out);
 		}
 		return;
 	}
 	for (size_t j = 0; j < n; j++) {
-		uint32_t i = fdd_find(&v, k[j].lo);
-
+		i = find_from(&v, i, k[j].lo);
 		for (;; i++) {
 			w->work++;
 			if (v.child[i] != last)
@@ -386,10 +412,10 @@ box_add(struct walk *w, const struct raw *raw)
 static void
 boxes(struct walk *w, fdd_ref r)
 {
-	struct group *g;
-	struct span *s;
+	struct flow_ival **list;
+	struct groups g;
 	struct fdd_view v;
-	size_t n = 0, ns = 0;
+	size_t *n;
 
 	if (w->out->truncated)
 		return;
@@ -404,29 +430,21 @@ boxes(struct walk *w, fdd_ref r)
 		return;
 	}
 	v = fdd_view(w->f->fdd, r);
-	g = arena_array(w->m, v.n, struct group);
-	for (uint32_t i = 0; i < v.n; i++)
-		if (w->leaves || v.child[i] != NOTHING)
-			g[n++] = (struct group){v.child[i], i};
-	qsort(g, n, sizeof *g, by_child);
-	s = arena_array(w->m, n, struct span);
-	for (size_t i = 0; i < n; i++) {
-		if (!i || g[i].child != g[i - 1].child)
-			s[ns++] = (struct span){i, 0, g[i].edge};
-		s[ns - 1].n++;
-	}
-	qsort(s, ns, sizeof *s, by_edge);
-	for (size_t i = 0; i < ns; i++) {
-		struct flow_ival *l = arena_array(w->m, s[i].n, struct flow_ival);
+	groups_make(w, &v, &g);
+	list = arena_array(w->m, g.n, struct flow_ival *);
+	n = arena_array(w->m, g.n, size_t);
+	for (size_t i = 0; i < g.n; i++)
+		list[i] = arena_array(w->m, g.v[i].n, struct flow_ival);
+	for (uint32_t e = 0; e < v.n; e++) {
+		uint32_t i = g.group[e];
 
-		for (size_t k = 0; k < s[i].n; k++) {
-			uint32_t e = g[s[i].first + k].edge;
-
-			l[k] = (struct flow_ival){e ? fdd_hi(&v, e - 1) + 1 :
+		if (i != UINT32_MAX)
+			list[i][n[i]++] = (struct flow_ival){e ? fdd_hi(&v, e - 1) + 1 :
 			    field_row(v.field)->first, fdd_hi(&v, e)};
-		}
-		w->at.list[v.field] = list_number(w, l, s[i].n);
-		boxes(w, g[s[i].first].child);
+	}
+	for (size_t i = 0; i < g.n; i++) {
+		w->at.list[v.field] = list_number(w, list[i], n[i]);
+		boxes(w, g.v[i].child);
 	}
 	w->at.list[v.field] = 0;
 }
@@ -513,14 +531,11 @@ flow_diff(struct flow *f, struct arena *m, flow_ref a, flow_ref b, bool strict,
 	struct fdd_op pairs = {fdd_tag(f->fdd), false, leaf_pair, quick_pair, f};
 	uint32_t mark = fdd_mark(f->fdd);
 	uint64_t edges = fdd_edges(f->fdd);
-	fdd_ref x, y, r;
+	fdd_ref r;
 
 	*out = (struct flow_diff){0};
 	f->strict = strict;
-	/* Without the names of statements, most of two policies is the same node. */
-	x = fdd_map(f->fdd, f->effect, leaf_effect, f, a);
-	y = fdd_map(f->fdd, f->effect, leaf_effect, f, b);
-	r = fdd_apply(f->fdd, &pairs, x, y);
+	r = fdd_apply(f->fdd, &pairs, a, b);
 	if (r == FDD_NONE)
 		out->truncated = true;
 	else

@@ -404,12 +404,13 @@ flow_stmt_region(struct flow *f, const struct policy_stmt *s)
 	if (s->dir == POLICY_OUTBOUND) {
 		x = between(d, set_of(&relay->clients), false, set_of(&relay->ranges), false, r);
 		y = between(d, in, false, NULL, false, r);
-		return fdd_apply(d, &f->with, on_ports(d, ports, x),
-		    s->own_ports ? on_ports(d, ports, y) : y);
+		/* Both with the one leaf: whichever is over the other. */
+		return fdd_apply(d, &f->over, s->own_ports ? on_ports(d, ports, y) : y,
+		    on_ports(d, ports, x));
 	}
 	x = between(d, set_of(&relay->ranges), false, NULL, false, r);
 	y = between(d, set_of(&relay->clients), false, in, false, r);
-	return on_ports(d, ports, fdd_apply(d, &f->with, x, y));
+	return on_ports(d, ports, fdd_apply(d, &f->over, y, x));
 }
 
 /* ---- judges ------------------------------------------------------------------ */
@@ -469,21 +470,63 @@ tidy(struct flow *f, uint32_t mark, uint64_t edges, fdd_ref r)
 	return r;
 }
 
-/* What the judge says of the packets it sees, whatever hook they are at. */
+static size_t
+where_ranges(const struct policy_where *w)
+{
+	return w->any ? 0 : w->set.n4 + w->set.n6;
+}
+
+static size_t
+stmt_ranges(const struct policy_stmt *s)
+{
+	if (s->relay)
+		return where_ranges(&s->relay->ranges) + where_ranges(&s->relay->clients);
+	return where_ranges(&s->from) + where_ranges(&s->to);
+}
+
+/* Ranges named by the statements of a class. */
+static size_t
+class_size(const struct policy_judge *j, enum policy_stmt_kind k)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->nstmt; i++)
+		if (j->stmt[i]->kind == k)
+			n += stmt_ranges(j->stmt[i]);
+	return n;
+}
+
+/*
+ * What the judge says of the packets it sees, whatever hook they are at. The
+ * classes are laid over each other from the lowest. What the judge does not see
+ * is cut away once, at the end, or before a class with more ranges than the
+ * zone, so that long lists are walked while there is one of them.
+ */
 static fdd_ref
 judge_says(struct flow *f, const struct policy_judge *j)
 {
-	fdd_ref class[POLICY_OTHERWISE + 1], r = NOTHING;
+	fdd_ref class[POLICY_OTHERWISE + 1], r = NOTHING, sees;
 	uint32_t mark = fdd_mark(f->fdd);
 	uint64_t edges = fdd_edges(f->fdd);
+	const struct addr_set *in = &j->zone->internal;
+	bool cut = false;
 
 	if (!j->present)
 		return NOTHING;
 	flow_judge_classes(f, j, class);
-	for (int k = POLICY_OTHERWISE; k >= POLICY_EXEMPT; k--)
+	sees = flow_judge_sees(f, j);
+	for (int k = POLICY_OTHERWISE; k >= POLICY_EXEMPT; k--) {
+		if (!cut && class_size(j, (enum policy_stmt_kind)k) > in->n4 + in->n6) {
+			r = fdd_apply(f->fdd, &f->restrict_to, sees, r);
+			cut = true;
+		}
+		if (cut)
+			class[k] = fdd_apply(f->fdd, &f->restrict_to, sees, class[k]);
 		r = fdd_apply(f->fdd, &f->over, class[k], r);
+	}
+	if (!cut)
+		r = fdd_apply(f->fdd, &f->restrict_to, sees, r);
 	r = tidy(f, mark, edges, r);
-	r = fdd_apply(f->fdd, &f->restrict_to, flow_judge_sees(f, j), r);
 	r = fdd_apply(f->fdd, &f->limited, r, judge_limits(f, j));
 	return tidy(f, mark, edges, r);
 }
@@ -566,18 +609,13 @@ router_says(struct flow *f, const struct policy_point *pt)
 
 /* ---- the limit ------------------------------------------------------------------ */
 
-static size_t
-where_size(const struct policy_where *w)
-{
-	return w->any ? 1 : w->set.n4 + w->set.n6 + 1;
-}
-
+/* How large its region is by itself. */
 static size_t
 stmt_size(const struct policy_stmt *s)
 {
 	if (s->relay)
-		return where_size(&s->relay->ranges) * where_size(&s->relay->clients);
-	return where_size(&s->from) * where_size(&s->to);
+		return (where_ranges(&s->relay->ranges) + 1) * (where_ranges(&s->relay->clients) + 1);
+	return (where_ranges(&s->from) + 1) * (where_ranges(&s->to) + 1);
 }
 
 void
