@@ -286,6 +286,10 @@ static bool
 properties(struct parse *p, const yaml_char_t *tag, const yaml_char_t *anchor,
     struct text_span at)
 {
+	/* They come first; what they belong to is not shown. */
+	for (uint32_t i = 0; i < at.len; i++)
+		if (strchr(" \t\r\n", p->sc.s[at.off + i]))
+			at.len = i;
 	if (tag)
 		diag_hint(p->d, diag_add(p->d, DIAG_E0113, at,
 		    "a policy has no tags"),

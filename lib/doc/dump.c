@@ -3,10 +3,12 @@
 
 #include <string.h>
 
+/* A letter of any script counts: what is none was refused when it was read. */
 static bool
 letter_or_digit(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	return (unsigned char)c >= 0x80 ||
+	    (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	    (c >= '0' && c <= '9');
 }
 

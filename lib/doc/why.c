@@ -222,8 +222,9 @@ brackets(const struct stop *x)
 		    "opened here");
 		return true;
 	}
-	diag_also(diag_add(x->d, DIAG_E0109, word(x, x->p),
+	diag_also(diag_hint(x->d, diag_add(x->d, DIAG_E0109, word(x, x->p),
 	    "a comma or `%c` is missing before this", closing),
+	    "write it, or put the whole value in quotes"),
 	    one(x, open.off), "opened here");
 	return true;
 }
@@ -309,6 +310,11 @@ misfit(const struct stop *x)
 
 	if (!key && !says(x->c->problem, "'-' indicator"))
 		return false;
+	if (s[x->p] == ':') {
+		diag_add(x->d, DIAG_E0123, one(x, x->p),
+		    "there is no key before this colon");
+		return true;
+	}
 	while (i < x->p && (s[i] == ' ' || (s[i] == '-' && s[i + 1] == ' ')))
 		i++;
 	if (i < x->p) {
