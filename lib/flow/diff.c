@@ -146,7 +146,7 @@ list_number(struct walk *w, struct flow_ival *v, size_t n)
 	for (k = (uint32_t)h & (w->nslot - 1); w->slot[k]; k = (k + 1) & (w->nslot - 1)) {
 		const struct list *x = &w->list[w->slot[k] - 1];
 
-		if (x->hash == h && x->n == n && !memcmp(x->v, v, n * sizeof *v))
+		if (x->hash == h && x->n == n && (!n || !memcmp(x->v, v, n * sizeof *v)))
 			return w->slot[k] - 1;
 	}
 	ARENA_PUSH(w->m, w->list, w->nlist, w->caplist) = (struct list){v, n, h};

@@ -476,31 +476,26 @@ where_ranges(const struct policy_where *w)
 	return w->any ? 0 : w->set.n4 + w->set.n6;
 }
 
+/* Ranges named by the relays of a judge. */
 static size_t
-stmt_ranges(const struct policy_stmt *s)
-{
-	if (s->relay)
-		return where_ranges(&s->relay->ranges) + where_ranges(&s->relay->clients);
-	return where_ranges(&s->from) + where_ranges(&s->to);
-}
-
-/* Ranges named by the statements of a class. */
-static size_t
-class_size(const struct policy_judge *j, enum policy_stmt_kind k)
+relay_ranges(const struct policy_judge *j)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < j->nstmt; i++)
-		if (j->stmt[i]->kind == k)
-			n += stmt_ranges(j->stmt[i]);
+		if (j->stmt[i]->kind == POLICY_RELAY)
+			n += where_ranges(&j->stmt[i]->relay->ranges) +
+			    where_ranges(&j->stmt[i]->relay->clients);
 	return n;
 }
 
 /*
  * What the judge says of the packets it sees, whatever hook they are at. The
  * classes are laid over each other from the lowest. What the judge does not see
- * is cut away once, at the end, or before a class with more ranges than the
- * zone, so that long lists are walked while there is one of them.
+ * is cut away at the end; where the relays have more ranges than the zone, also
+ * before they are laid over each port's block, so that the long list is walked
+ * while there is one of it. Not so the exemptions: as long as one decides for
+ * a source whatever the destination, nothing below it has to be walked.
  */
 static fdd_ref
 judge_says(struct flow *f, const struct policy_judge *j)
@@ -508,7 +503,6 @@ judge_says(struct flow *f, const struct policy_judge *j)
 	fdd_ref class[POLICY_OTHERWISE + 1], r = NOTHING, sees;
 	uint32_t mark = fdd_mark(f->fdd);
 	uint64_t edges = fdd_edges(f->fdd);
-	const struct addr_set *in = &j->zone->internal;
 	bool cut = false;
 
 	if (!j->present)
@@ -516,12 +510,14 @@ judge_says(struct flow *f, const struct policy_judge *j)
 	flow_judge_classes(f, j, class);
 	sees = flow_judge_sees(f, j);
 	for (int k = POLICY_OTHERWISE; k >= POLICY_EXEMPT; k--) {
-		if (!cut && class_size(j, (enum policy_stmt_kind)k) > in->n4 + in->n6) {
+		if (class[k] == NOTHING)
+			continue;
+		cut = k == POLICY_RELAY &&
+		    relay_ranges(j) > j->zone->internal.n4 + j->zone->internal.n6;
+		if (cut) {
 			r = fdd_apply(f->fdd, &f->restrict_to, sees, r);
-			cut = true;
-		}
-		if (cut)
 			class[k] = fdd_apply(f->fdd, &f->restrict_to, sees, class[k]);
+		}
 		r = fdd_apply(f->fdd, &f->over, class[k], r);
 	}
 	if (!cut)

@@ -15,7 +15,13 @@ struct use {
 	struct flow_useful *out;
 };
 
-enum { PASSES = 1 << FLOW_UNTOUCHED | 1 << FLOW_ALLOW };
+enum {
+	PASSES = 1 << FLOW_UNTOUCHED | 1 << FLOW_ALLOW,
+	UNSEEN = 1 << 7,           /* beside the verdicts of a mask: the judge sees none */
+};
+
+/* The leaf of packets that the judge does not see: no number of a real one. */
+#define OUTSIDE fdd_leaf(FDD_LEAF - 2)
 
 /* The verdicts of the same fate as v; untouched and allowed are one. */
 static unsigned
@@ -30,6 +36,8 @@ mask_of(struct use *u, fdd_ref r)
 	struct fdd_view v;
 	uint8_t m = 0;
 
+	if (r == OUTSIDE)
+		return UNSEEN;
 	if (fdd_is_leaf(r))
 		return (uint8_t)(1u << u->f->leaf[fdd_number(r)].verdict);
 	if (u->mask[r])
@@ -56,7 +64,9 @@ quick_alone(void *arg, fdd_ref a, fdd_ref b)
 	if (l->nstmt != 1 || l->more)
 		return NOTHING;
 	x = &u->out[u->index[l->stmt[0]->id] - 1];
-	m = mask_of(u, b);
+	m = mask_of(u, b) & ~UNSEEN;
+	if (!m)
+		return NOTHING;
 	if (m & ~same_fate(l->verdict)) {
 		x->use = FLOW_USE_DECIDES;
 	} else if (x->use != FLOW_USE_DECIDES) {
@@ -64,6 +74,21 @@ quick_alone(void *arg, fdd_ref a, fdd_ref b)
 		x->without = m == 1 << FLOW_UNTOUCHED ? FLOW_UNTOUCHED : l->verdict;
 	}
 	return NOTHING;
+}
+
+/* b where the judge sees (leaf 1), OUTSIDE elsewhere. */
+static uint32_t
+leaf_within(void *arg, uint32_t a, uint32_t b)
+{
+	(void)arg;
+	return a ? b : fdd_number(OUTSIDE);
+}
+
+static fdd_ref
+quick_within(void *arg, fdd_ref a, fdd_ref b)
+{
+	(void)arg;
+	return a == NOTHING ? OUTSIDE : fdd_is_leaf(a) ? b : FDD_NONE;
 }
 
 /* Never called: quick_alone knows every leaf of a. */
@@ -134,6 +159,7 @@ useful(struct use *u, const struct policy_judge *j)
 	struct flow *f = u->f;
 	fdd_ref sees = flow_judge_sees(f, j), class[POLICY_OTHERWISE + 1];
 	fdd_ref lower[POLICY_OTHERWISE + 2], higher = NOTHING;
+	struct fdd_op within = {fdd_tag(f->fdd), false, leaf_within, quick_within, NULL};
 	size_t asked = 0;
 
 	flow_judge_classes(f, j, class);
@@ -144,15 +170,19 @@ useful(struct use *u, const struct policy_judge *j)
 		return false;
 	for (int k = POLICY_EXEMPT; k <= POLICY_OTHERWISE; k++) {
 		struct fdd_op alone = {fdd_tag(f->fdd), false, leaf_alone, quick_alone, u};
-		fdd_ref r = fdd_apply(f->fdd, &f->restrict_to, sees, class[k]);
+		fdd_ref r = fdd_apply(f->fdd, &f->under, higher, class[k]), below;
 
-		r = fdd_apply(f->fdd, &f->under, higher, r);
-		if (r == FDD_NONE)
+		if (class[k] == NOTHING)
+			continue;
+		/* The lower side is what is cut, so that a statement stays a leaf there:
+		 * then all that is below it is known at once. */
+		below = fdd_apply(f->fdd, &within, sees, lower[k + 1]);
+		if (r == FDD_NONE || below == FDD_NONE)
 			return false;
 		free(u->mask);
 		if (!(u->mask = calloc(fdd_mark(f->fdd) + 1, 1)))
 			abort();
-		if (fdd_apply(f->fdd, &alone, r, lower[k + 1]) == FDD_NONE)
+		if (fdd_apply(f->fdd, &alone, r, below) == FDD_NONE)
 			return false;
 		for (size_t i = 0; i < j->nstmt; i++) {
 			if ((int)j->stmt[i]->kind != k || u->out[i].use >= FLOW_USE_SAME)
