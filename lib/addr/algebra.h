@@ -157,12 +157,8 @@ NAME(order)(const void *pa, const void *pb)
 static void
 NAME(sort)(RANGE *v, size_t n)
 {
-	RANGE *t = n > 16 ? malloc(n * sizeof *t) : NULL, *from = v, *to = t;
+	RANGE *from = v, *to, *t;
 
-	if (n > 16 && !t) {
-		qsort(v, n, sizeof *v, NAME(order));
-		return;
-	}
 	for (size_t run = 0; run < n; run += 16) {
 		for (size_t i = run + 1; i < n && i < run + 16; i++) {
 			RANGE x = v[i];
@@ -173,6 +169,14 @@ NAME(sort)(RANGE *v, size_t n)
 			v[j] = x;
 		}
 	}
+	if (n <= 16)
+		return;
+	t = malloc(n * sizeof *t);
+	if (!t) {
+		qsort(v, n, sizeof *v, NAME(order));
+		return;
+	}
+	to = t;
 	for (size_t len = 16; len < n; len *= 2) {
 		RANGE *swap = from;
 

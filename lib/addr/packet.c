@@ -152,7 +152,7 @@ packet_read(const char *s, size_t n, struct packet *out, size_t *where,
 	struct word arrow = next_word(s, n, &at), to = next_word(s, n, &at);
 	struct word more = next_word(s, n, &at), bad = first;
 	const struct proto *row = proto_of_word(first);
-	struct end src, dst;
+	struct end src = {0}, dst = {0};
 	unsigned number = 0;
 	const char *wrong = NULL;
 
@@ -234,7 +234,6 @@ packet_write(const struct packet *p, char out[128])
 	else
 		k = (size_t)snprintf(out, 8, "%u ", p->proto);
 	k += write_end(out + k, p->src, ports && p->sport, p->sport);
-	memcpy(out + k, " -> ", 4);
-	k += 4;
+	k += (size_t)snprintf(out + k, 5, " -> ");
 	return k + write_end(out + k, p->dst, ports, p->dport);
 }

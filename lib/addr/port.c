@@ -62,8 +62,7 @@ room(struct arena *m, struct port_set *out, const struct port_set *a,
 {
 	assert(out != a && out != b);
 	*out = (struct port_set){.cap = a->n + b->n};
-	if (out->cap)
-		out->v = arena_array(m, out->cap, struct port_range);
+	out->v = arena_array(m, out->cap, struct port_range);
 }
 
 void

@@ -136,10 +136,8 @@ room(struct arena *m, struct addr_set *out, const struct addr_set *a,
 		.cap4 = a->n4 + b->n4,
 		.cap6 = a->n6 + b->n6,
 	};
-	if (out->cap4)
-		out->v4 = arena_array(m, out->cap4, struct addr_range4);
-	if (out->cap6)
-		out->v6 = arena_array(m, out->cap6, struct addr_range6);
+	out->v4 = arena_array(m, out->cap4, struct addr_range4);
+	out->v6 = arena_array(m, out->cap6, struct addr_range6);
 }
 
 void

@@ -186,7 +186,7 @@ inside_key(const struct parse *p)
 static void
 no_value(struct parse *p, struct doc_node *n)
 {
-	struct doc_node *key = top(p)->key;
+	struct doc_node *key = p->stack[p->depth - 1].key;
 	struct text_span at = key->at;
 
 	n->bad = true;
@@ -366,7 +366,7 @@ begin(struct parse *p, enum doc_kind kind, const yaml_event_t *e)
 static void
 end(struct parse *p, const yaml_event_t *e)
 {
-	struct frame *f = top(p);
+	struct frame *f = &p->stack[p->depth - 1];
 	struct doc_node *n = f->node;
 
 	if (!e) {

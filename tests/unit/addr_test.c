@@ -308,6 +308,7 @@ CAM_08_odd_addresses(void **state)
 		char *s = malloc(n ? n : 1);
 		enum addr_wrong w;
 
+		assert_non_null(s);
 		memcpy(s, odd[i].text, n);
 		w = addr_prefix_read(s, n, &p, text);
 		if (w == ADDR_OK) {
@@ -567,6 +568,7 @@ probes_read_and_write(void **state)
 		struct packet p;
 		const char *wrong;
 
+		assert_non_null(s);
 		memcpy(s, q->text, n);
 		wrong = packet_read(s, n, &p, &where, &len);
 		free(s);
