@@ -1,0 +1,470 @@
+#include "nl/talk.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "nl/attr.h"
+#include "nl/wire.h"
+
+#ifndef NETLINK_CAP_ACK
+#define NETLINK_CAP_ACK 10
+#endif
+#ifndef NETLINK_EXT_ACK
+#define NETLINK_EXT_ACK 11
+#endif
+
+enum {
+	RECEIVE = 1 << 16,         /* the kernel fills at most 32 KiB of it at a time */
+	ANSWERS = 4 << 20,         /* bytes of answers that may wait for us */
+	SLACK = 1 << 16,
+	MOST_INTERRUPTS = 100,
+};
+
+struct nl_talk {
+	struct mnl_socket *s;
+	unsigned port;
+	uint32_t seq;
+	size_t sndbuf;             /* asked for so far */
+	uint8_t in[RECEIVE];
+};
+
+/* Asks for a large buffer: as root whatever we say, in a user namespace up to the
+ * system's limit. */
+static void
+grow(int fd, int forced, int plain, size_t n)
+{
+	int want = n > INT32_MAX ? INT32_MAX : (int)n;
+
+	if (setsockopt(fd, SOL_SOCKET, forced, &want, sizeof want))
+		setsockopt(fd, SOL_SOCKET, plain, &want, sizeof want);
+}
+
+static int
+make(struct mnl_socket *s, struct nl_talk **out)
+{
+	struct nl_talk *t = calloc(1, sizeof *t);
+	int on = 1, fd = mnl_socket_get_fd(s);
+
+	if (!t)
+		return -ENOMEM;
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+	grow(fd, SO_RCVBUFFORCE, SO_RCVBUF, ANSWERS);
+	t->s = s;
+	t->port = mnl_socket_get_portid(s);
+	*out = t;
+	return 0;
+}
+
+int
+nl_talk_open(struct nl_talk **out)
+{
+	struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	int err;
+
+	if (!s)
+		return -errno;
+	if (mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0)
+		err = -errno;
+	else
+		err = make(s, out);
+	if (err)
+		mnl_socket_close(s);
+	return err;
+}
+
+int
+nl_talk_adopt(int fd, struct nl_talk **out)
+{
+	struct mnl_socket *s = mnl_socket_fdopen(fd);
+	int err;
+
+	if (!s)
+		return -errno;
+	err = make(s, out);
+	if (err)
+		free(s);           /* not the descriptor: it is still the caller's */
+	return err;
+}
+
+int
+nl_talk_fd(const struct nl_talk *t)
+{
+	return mnl_socket_get_fd(t->s);
+}
+
+struct nl_talk *
+nl_talk_close(struct nl_talk *t)
+{
+	if (t)
+		mnl_socket_close(t->s);
+	free(t);
+	return NULL;
+}
+
+/* ---- bytes in and out -------------------------------------------------------------- */
+
+static int
+put(struct nl_talk *t, const void *p, size_t n)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	ssize_t k;
+
+	if (n + SLACK > t->sndbuf) {
+		grow(nl_talk_fd(t), SO_SNDBUFFORCE, SO_SNDBUF, n + SLACK);
+		t->sndbuf = n + SLACK;
+	}
+	do
+		k = sendto(nl_talk_fd(t), p, n, 0, (struct sockaddr *)&kernel, sizeof kernel);
+	while (k < 0 && errno == EINTR);
+	if (k < 0)
+		return -errno;
+	return (size_t)k == n ? 0 : -EMSGSIZE;
+}
+
+/* Reads one run of messages: its length, 0 for one that is not the kernel's, or -errno. */
+static ssize_t
+get(struct nl_talk *t, int flags)
+{
+	struct sockaddr_nl from = {0};
+	struct iovec v = {t->in, sizeof t->in};
+	struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v,
+	    .msg_iovlen = 1};
+	ssize_t n;
+	int tries = 0;
+
+	do
+		n = recvmsg(nl_talk_fd(t), &m, flags);
+	while (n < 0 && errno == EINTR && ++tries < MOST_INTERRUPTS);
+	if (n < 0)
+		return -errno;
+	if (from.nl_pid != 0)
+		return 0;
+	return m.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+}
+
+/* Drops what is left of older answers. */
+static void
+drain(struct nl_talk *t)
+{
+	ssize_t n;
+
+	do
+		n = get(t, MSG_DONTWAIT);
+	while (n >= 0 || n == -ENOBUFS || n == -EMSGSIZE);
+}
+
+/* The next message of the run at *p; false at its end. */
+static bool
+next(const uint8_t **p, size_t *n, struct nlmsghdr *h, const uint8_t **message)
+{
+	size_t step;
+
+	if (*n < sizeof *h)
+		return false;
+	memcpy(h, *p, sizeof *h);
+	if (h->nlmsg_len < sizeof *h || h->nlmsg_len > *n)
+		return false;
+	*message = *p;
+	step = NLMSG_ALIGN(h->nlmsg_len);
+	if (step > *n)
+		step = *n;
+	*p += step;
+	*n -= step;
+	return true;
+}
+
+/* The errno of an error message, and its text. */
+static int
+error_of(const struct nlmsghdr *h, const uint8_t *message, char *text, size_t most)
+{
+	size_t n = h->nlmsg_len - sizeof *h, at = sizeof(struct nlmsgerr);
+	struct attr t[NLMSGERR_ATTR_MSG + 1];
+	struct nlmsgerr e;
+
+	if (text)
+		text[0] = 0;
+	if (n < sizeof e)
+		return -EBADMSG;
+	memcpy(&e, message + sizeof *h, sizeof e);
+	if (!text || !(h->nlmsg_flags & NLM_F_ACK_TLVS))
+		return e.error;
+	/* the head of our message, and what it carried unless it was capped */
+	if (!(h->nlmsg_flags & NLM_F_CAPPED) && e.msg.nlmsg_len > sizeof e.msg)
+		at += NLMSG_ALIGN(e.msg.nlmsg_len - sizeof e.msg);
+	if (at < n && !attr_table(message + sizeof *h + at, n - at, t, NLMSGERR_ATTR_MSG) &&
+	    t[NLMSGERR_ATTR_MSG].p) {
+		size_t k = strnlen((const char *)t[NLMSGERR_ATTR_MSG].p, t[NLMSGERR_ATTR_MSG].n);
+
+		if (k >= most)
+			k = most - 1;
+		memcpy(text, t[NLMSGERR_ATTR_MSG].p, k);
+		text[k] = 0;
+	}
+	return e.error;
+}
+
+/* ---- the generation ------------------------------------------------------------------- */
+
+static int
+ask(struct nl_talk *t, int type, uint16_t flags, uint8_t family, const char *table,
+    const char *set)
+{
+	struct buf b = BUF_INIT(4096);
+	size_t at = wire_msg(&b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type),
+	    NLM_F_REQUEST | flags, ++t->seq, family, 0);
+	int err;
+
+	/* every one of these messages has the table's name as attribute 1 */
+	if (table)
+		wire_str(&b, NFTA_SET_TABLE, table);
+	if (set)
+		wire_str(&b, NFTA_SET_NAME, set);
+	wire_msg_end(&b, at);
+	err = b.err ? b.err : put(t, b.p, b.n);
+	buf_free(&b);
+	return err;
+}
+
+int
+nl_talk_gen(struct nl_talk *t, uint32_t *gen)
+{
+	struct attr a[NFTA_GEN_MAX + 1];
+	const uint8_t *p, *message;
+	struct nlmsghdr h;
+	ssize_t got;
+	size_t n;
+	int err;
+
+	drain(t);
+	err = ask(t, NFT_MSG_GETGEN, 0, 0, NULL, NULL);
+	if (err)
+		return err;
+	for (int tries = 0; tries < MOST_INTERRUPTS; tries++) {
+		got = get(t, 0);
+		if (got < 0)
+			return (int)got;
+		p = t->in;
+		n = (size_t)got;
+		while (next(&p, &n, &h, &message)) {
+			size_t head = sizeof h + sizeof(struct nfgenmsg);
+
+			if (h.nlmsg_seq != t->seq)
+				continue;
+			if (h.nlmsg_type == NLMSG_ERROR) {
+				err = error_of(&h, message, NULL, 0);
+				return err ? err : -EBADMSG;
+			}
+			if (h.nlmsg_len < head || attr_table(message + head,
+			    h.nlmsg_len - head, a, NFTA_GEN_MAX) || !a[NFTA_GEN_ID].p)
+				return -EBADMSG;
+			*gen = attr_u32(a[NFTA_GEN_ID], 0, &err);
+			return err;
+		}
+	}
+	return -EBADMSG;
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
+
+static void
+note(struct nl_faults *f, const struct nl_batch *b, const struct nlmsghdr *h,
+    const uint8_t *message)
+{
+	struct nl_fault x;
+	uint32_t i = h->nlmsg_seq - b->seq;
+
+	x.err = error_of(h, message, x.text, sizeof x.text);
+	x.item = i < b->nitem ? &b->item[i] : NULL;
+	if (!x.err)
+		return;
+	f->all++;
+	if (f->n < NL_MOST_FAULTS)
+		f->v[f->n++] = x;
+}
+
+int
+nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faults)
+{
+	struct nl_faults *f = calloc(1, sizeof *f);
+	const uint8_t *p, *message;
+	bool lost = false, answered = false;
+	struct nlmsghdr h;
+	ssize_t got;
+	size_t n;
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	drain(t);
+	t->seq = b->seq + b->nitem + 1;
+	err = put(t, b->bytes.p, b->bytes.n);
+	/* the kernel has done all of it, and answered, when the call comes back */
+	while (!err) {
+		got = get(t, MSG_DONTWAIT);
+		if (got == -EAGAIN || got == -EWOULDBLOCK)
+			break;
+		if (got == -ENOBUFS) {
+			lost = true;
+			continue;
+		}
+		if (got < 0) {
+			err = (int)got;
+			break;
+		}
+		p = t->in;
+		n = (size_t)got;
+		while (next(&p, &n, &h, &message)) {
+			if (h.nlmsg_type != NLMSG_ERROR || h.nlmsg_seq - b->seq > b->nitem)
+				continue;
+			answered = true;
+			note(f, b, &h, message);
+		}
+	}
+	if (!err && f->n)
+		err = f->v[0].err;
+	else if (!err && (lost || !answered))
+		err = -ENOBUFS;
+	if (faults)
+		*faults = *f;
+	free(f);
+	return err;
+}
+
+/* ---- dumps ----------------------------------------------------------------------------------- */
+
+/* One dump request and its answers. -EAGAIN: the rules changed meanwhile. */
+static int
+fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t family,
+    const char *table, const char *set)
+{
+	const uint8_t *p, *message;
+	struct nlmsghdr h;
+	struct nfgenmsg g;
+	bool changed = false;
+	ssize_t got;
+	size_t n;
+	int err = ask(t, type, NLM_F_DUMP, family, table, set);
+
+	if (err)
+		return err;
+	for (;;) {
+		got = get(t, 0);
+		if (got < 0)
+			return (int)got;
+		p = t->in;
+		n = (size_t)got;
+		while (next(&p, &n, &h, &message)) {
+			if (h.nlmsg_seq != t->seq)
+				continue;
+			changed |= h.nlmsg_flags & NLM_F_DUMP_INTR;
+			if (h.nlmsg_type == NLMSG_DONE)
+				return err ? err : changed ? -EAGAIN : 0;
+			if (h.nlmsg_type == NLMSG_ERROR) {
+				err = error_of(&h, message, NULL, 0);
+				return err ? err : -EBADMSG;
+			}
+			if (h.nlmsg_len < sizeof h + sizeof g) {
+				err = -EBADMSG;
+				continue;
+			}
+			/* the dump of a set says so nowhere else */
+			memcpy(&g, message + sizeof h, sizeof g);
+			changed |= ntohs(g.res_id) != (d->genid & 0xffff);
+			if (!err && !changed)
+				err = nl_dump_add(a, d, message, h.nlmsg_len);
+		}
+	}
+}
+
+/* A table that is gone, or a kind of thing that the kernel does not know. */
+static int
+forgive(int err)
+{
+	return err == -ENOENT ? 0 : err;
+}
+
+static int
+dump_once(struct nl_talk *t, struct arena *a, uint8_t family, const char *table,
+    unsigned what, struct nl_dump *d)
+{
+	static const int type[] = {NFT_MSG_GETCHAIN, NFT_MSG_GETSET, NFT_MSG_GETOBJ};
+	uint32_t after;
+	int err;
+
+	*d = (struct nl_dump){0};
+	err = nl_talk_gen(t, &d->genid);
+	if (!err)
+		err = fetch(t, a, d, NFT_MSG_GETTABLE, family, NULL, NULL);
+	for (size_t i = 0; i < sizeof type / sizeof *type && !err; i++)
+		err = forgive(fetch(t, a, d, type[i], family, table, NULL));
+	if (!err && what & NL_DUMP_RULES)
+		err = forgive(fetch(t, a, d, NFT_MSG_GETRULE, family, table, NULL));
+	/* older kernels do not filter for us */
+	if (!err && table) {
+		uint32_t n = 0;
+
+#define KEEP(list, count, field) \
+		n = 0; \
+		for (uint32_t i = 0; i < d->count; i++) \
+			if (!strcmp(d->list[i].field, table)) \
+				d->list[n++] = d->list[i]; \
+		d->count = n
+		KEEP(table, ntable, name);
+		KEEP(chain, nchain, table);
+		KEEP(set, nset, table);
+		KEEP(object, nobject, table);
+		KEEP(rule, nrule, table);
+#undef KEEP
+	}
+	for (uint32_t i = 0; !err && what & NL_DUMP_ELEMENTS && i < d->nset; i++)
+		err = fetch(t, a, d, NFT_MSG_GETSETELEM, d->set[i].family, d->set[i].table,
+		    d->set[i].name);
+	if (!err)
+		err = nl_talk_gen(t, &after);
+	if (!err && after != d->genid)
+		err = -EAGAIN;
+	return err;
+}
+
+int
+nl_talk_dump(struct nl_talk *t, struct arena *a, uint8_t family, const char *table,
+    unsigned what, unsigned tries, struct nl_dump *out)
+{
+	struct nl_dump d;
+	int err;
+
+	do {
+		err = dump_once(t, a, family, table, what, &d);
+		/* a set that went away in the middle is a change too */
+		if (err == -ENOENT)
+			err = -EAGAIN;
+	} while (err == -EAGAIN && tries-- > 1);
+	if (!err)
+		*out = d;
+	return err;
+}
+
+int
+nl_talk_elements(struct nl_talk *t, struct arena *a, struct nl_dump *d, uint32_t i)
+{
+	struct nl_set *s = &d->set[i];
+	uint32_t now;
+	int err = nl_talk_gen(t, &now);
+
+	if (!err && now != d->genid)
+		err = -EAGAIN;
+	if (err)
+		return err;
+	s->elem = NULL;
+	s->nelem = s->capelem = 0;
+	err = fetch(t, a, d, NFT_MSG_GETSETELEM, s->family, s->table, s->name);
+	return err == -ENOENT ? -EAGAIN : err;
+}
