@@ -2,7 +2,11 @@
  * out_forms: writes the plans of policies made by hand and at random, in every form, into a
  * folder, for out_agree.py to load.
  *
- *     out_forms FOLDER SEED COUNT
+ *     out_forms FOLDER SEED COUNT            every form of each plan
+ *     out_forms FOLDER SEED COUNT packets    text, and packets with what plan_eval() says
+ *
+ * Half of the plans are made as if sets were to be split above one range, so that small ones
+ * have shards; for packets all of them are.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +158,62 @@ forms(struct arena *a, unsigned i, const struct plan *p)
 	}
 }
 
+/* What can be sent at any time by anybody: no dates, no users. */
+static void
+plain(struct policy *p)
+{
+	for (size_t i = 0; i < p->nstmt; i++) {
+		p->stmt[i]->nuser = p->stmt[i]->nunit = 0;
+		p->stmt[i]->meta.days = POLICY_ALWAYS;
+	}
+	for (size_t i = 0; i < p->point[0]->nzone; i++)
+		for (int k = 0; k < POLICY_NDIR; k++) {
+			struct policy_judge *j = &p->point[0]->zone[i]->judge[k];
+
+			for (size_t t = 0; t < j->nlimit; t++) {
+				j->limit[t].meta.days = POLICY_ALWAYS;
+				j->limit[t].over = POLICY_OVER_LOG;
+			}
+		}
+}
+
+static void
+packets(struct rnd *r, unsigned i, const struct plan *p, enum policy_kind kind)
+{
+	static const char *const fate[] = {[PLAN_UNTOUCHED] = "allow", [PLAN_ACCEPT] = "allow",
+	    [PLAN_REJECT] = "reject", [PLAN_DROP] = "drop", [PLAN_REDIRECT] = "capture"};
+	static const char *const hook[] = {[PACKET_FORWARD] = "forward",
+	    [PACKET_OUTPUT] = "output", [PACKET_INPUT] = "input"};
+	struct buf b = BUF_INIT(1 << 20);
+
+	buf_str(&b, "[");
+	for (int k = 0; k < 60; ) {
+		struct packet pk = {.proto = IPPROTO_TCP, .syn = true, .date = 1};
+		enum addr_family f = rnd_one_in(r, 2) ? ADDR_V4 : ADDR_V6;
+		u128 base = f == ADDR_V4 ? RND_V4 : RND_V6;
+		char src[46], dst[46];
+		struct plan_answer x;
+
+		pk.hook = kind == POLICY_HOST ? (enum packet_hook)rnd_below(r, 3) : PACKET_FORWARD;
+		pk.src = (struct addr){f, base + 1 + rnd_below(r, 64)};
+		pk.dst = (struct addr){f, base + 1 + rnd_below(r, 64)};
+		pk.dport = rnd_port_list[rnd_below(r, rnd_one_in(r, 2) ? 3 : 7)];
+		if (pk.src.n == pk.dst.n)
+			continue;
+		plan_eval(p, &pk, &x);
+		addr_write(pk.src, src);
+		addr_write(pk.dst, dst);
+		buf_printf(&b, "%s\n{\"hook\":\"%s\",\"proto\":\"tcp\",\"src\":\"%s\",\"dst\":\"%s\","
+		    "\"dport\":%u,\"want\":\"%s\"}", k ? "," : "", hook[pk.hook], src, dst,
+		    pk.dport, fate[x.fate]);
+		k++;
+	}
+	buf_str(&b, "]\n");
+	put("packets", i, &b);
+	out_nft(&b, p, NULL);
+	put("nft", i, &b);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -161,7 +221,7 @@ main(int argc, char **argv)
 	struct rnd r;
 	unsigned count;
 
-	if (argc != 4)
+	if (argc != 4 && (argc != 5 || strcmp(argv[4], "packets")))
 		return 2;
 	folder = argv[1];
 	r.s = strtoull(argv[2], NULL, 10);
@@ -179,13 +239,19 @@ main(int argc, char **argv)
 			exemptions(&r, p);
 		settle(&r, p);
 		p->meta.name = "random";
-		pt->as = rnd_one_in(&r, 3) ? POLICY_AS_CHAINS : POLICY_AS_BASE;
-		plan = lower_point(a, p, pt, d, rnd_one_in(&r, 2) ? &tiny : &split_usual);
+		pt->as = argc == 4 && rnd_one_in(&r, 3) ? POLICY_AS_CHAINS : POLICY_AS_BASE;
+		if (argc == 5)
+			plain(p);
+		plan = lower_point(a, p, pt, d,
+		    argc == 5 || rnd_one_in(&r, 2) ? &tiny : &split_usual);
 		if (!plan) {
 			fprintf(stderr, "no plan: %s\n", d->n ? d->v[0].message : "");
 			return 1;
 		}
-		forms(a, i, plan);
+		if (argc == 5)
+			packets(&r, i, plan, pt->kind);
+		else
+			forms(a, i, plan);
 		arena_free(a);
 	}
 	return 0;
