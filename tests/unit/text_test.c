@@ -370,7 +370,7 @@ sarif_form(void **state)
 		"{\"id\": \"E0122\", ",
 		"]}},\n",
 		"\"columnKind\": \"unicodeCodePoints\"",
-		"{\"ruleId\": \"E0122\", \"ruleIndex\": 1, \"level\": \"error\", "
+		("{\"ruleId\": \"E0122\", \"ruleIndex\": 1, \"level\": \"error\", "
 		"\"message\": {\"text\": \"50% \\\"so\\\"\\u000aor: a,b; the\\u0009way\"}, "
 		"\"locations\": [{\"physicalLocation\": {\"artifactLocation\": "
 		"{\"uri\": \"a%20b%3Ac%2Cd%25.yaml\"}, \"region\": {\"startLine\": 2, "
@@ -378,9 +378,9 @@ sarif_form(void **state)
 		"\"relatedLocations\": [{\"id\": 1, \"physicalLocation\": "
 		"{\"artifactLocation\": {\"uri\": \"file:///etc/q\"}, \"region\": "
 		"{\"startLine\": 1, \"startColumn\": 1, \"endLine\": 1, "
-		"\"endColumn\": 6}}, \"message\": {\"text\": \"stands here\"}}]},",
-		"{\"ruleId\": \"E0109\", \"ruleIndex\": 0, \"level\": \"error\", "
-		"\"message\": {\"text\": \"nowhere\"}},",
+		"\"endColumn\": 6}}, \"message\": {\"text\": \"stands here\"}}]},"),
+		("{\"ruleId\": \"E0109\", \"ruleIndex\": 0, \"level\": \"error\", "
+		"\"message\": {\"text\": \"nowhere\"}},"),
 		"\"text\": \"see here\"}}]}]\n  }]\n}\n",
 	};
 	struct arena *a = arena_new();
