@@ -97,13 +97,13 @@ exempt_make(struct load *l, struct policy_judge *j, const struct raw_stmt *raw)
 
 	stmt_places(l, s, raw);
 	stmt_who(l, s, raw);
-	if (from && !raw->from.items.node) {
+	if (from && !raw->from.items.node && !raw->in.unknown) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0435, raw->in.node->at,
 		    "the exemption does not say whom it exempts"), "write `from: 131.111.70.5`%s",
 		    s->dir == POLICY_INBOUND ? ", or `from: anywhere`" : "");
 		stmt_bad(l, s);
 	}
-	if (to && !raw->to.items.node) {
+	if (to && !raw->to.items.node && !raw->in.unknown) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0435, raw->in.node->at,
 		    "the exemption does not say towards where"), "write `to: anywhere`, or less");
 		stmt_bad(l, s);

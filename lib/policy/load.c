@@ -140,7 +140,7 @@ head_make(struct load *l)
 	}
 	meta_read(l, &raw->meta, raw->in.node ? raw->in.node->at :
 	    (struct text_span){l->p->file, 0, 0}, &l->p->meta);
-	if (raw->in.ok && !raw->points.node && !raw->submission.in.node)
+	if (!l->d->errors && !raw->points.node && !raw->submission.in.node)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0480, raw->version.node->at,
 		    "the policy rules nothing"),
 		    "write `points:`, where rules run, or `submission:`, what the forwarder does; "

@@ -6,24 +6,12 @@
 
 /* ---- addresses that cannot be read ---------------------------------------- */
 
-static const enum diag_code wrong_code[ADDR_NWRONG] = {
-	[ADDR_EMPTY] = DIAG_E0201,
-	[ADDR_NAME] = DIAG_E0202,
-	[ADDR_SYNTAX] = DIAG_E0203,
-	[ADDR_LEADING_ZERO] = DIAG_E0204,
-	[ADDR_SHORT] = DIAG_E0205,
-	[ADDR_OCTET] = DIAG_E0206,
-	[ADDR_BITS] = DIAG_E0207,
-	[ADDR_NETMASK] = DIAG_E0208,
-	[ADDR_HOST_BITS] = DIAG_E0209,
-	[ADDR_MAPPED] = DIAG_E0210,
-	[ADDR_ZONE] = DIAG_E0211,
-	[ADDR_ANY] = DIAG_E0212,
-	[ADDR_RANGE] = DIAG_E0213,
-	[ADDR_PORT] = DIAG_E0214,
-	[ADDR_SPACE] = DIAG_E0215,
-	[ADDR_UNSPECIFIED] = DIAG_E0216,
-};
+/* The codes E02xx are in the order of enum addr_wrong, from ADDR_EMPTY on. */
+static enum diag_code
+wrong_code(enum addr_wrong w)
+{
+	return (enum diag_code)(DIAG_E0201 + ((unsigned)w - ADDR_EMPTY));
+}
 
 static const char *
 network_at(const void *arg, size_t i)
@@ -44,7 +32,7 @@ address_wrong(struct load *l, enum addr_wrong w, const char *s, size_t n, const 
 	for (char *c = seen; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
-	g = diag_add(l->d, wrong_code[w], at, "`%s`: %s", seen, addr_wrong_text(w));
+	g = diag_add(l->d, wrong_code(w), at, "`%s`: %s", seen, addr_wrong_text(w));
 	if (w == ADDR_NAME && (near = near_of(s, n, network_at, &l->networks)))
 		diag_hint(l->d, g, "did you mean the network `%s`?", near);
 	else if (w == ADDR_NAME)
@@ -276,9 +264,11 @@ network_fill(struct load *l, struct net *n)
 	const struct raw_network *raw = n->raw;
 	const char *what = arena_printf(l->a, "the network `%s`", n->n->meta.name);
 	struct addr_set set = {0};
-	bool ok = true, named = true;
+	bool ok = raw->in.ok, named = true;
 	struct policy_where w;
 
+	if (!raw->ranges.items.node && !raw->lists.node && (raw->in.unknown || !ok))
+		return false;
 	if (!raw->ranges.items.node && !raw->lists.node) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0415, raw->in.node->at,
 		    "%s has neither `ranges` nor `ranges-from`", what),
@@ -286,7 +276,8 @@ network_fill(struct load *l, struct net *n)
 		return false;
 	}
 	if (raw->ranges.items.node) {
-		ok &= where_read(l, &raw->ranges, raw->except.items.node ? WHERE_ANY : 0, &w, NULL);
+		if (!where_read(l, &raw->ranges, raw->except.items.node ? WHERE_ANY : 0, &w, NULL))
+			ok = false;
 		named = where_named(&raw->ranges) && !w.any;
 		set = w.set;
 	}
@@ -356,8 +347,6 @@ networks_make(struct load *l)
 			n->dir = l->file[i]->dir;
 			meta_read(l, &raw->meta, raw->in.key->at, &n->n->meta);
 			n->n->meta.name = raw->in.name;
-			n->bad = !raw->in.ok;
-			n->made = n->bad ? MADE : MADE_NOT;
 			if (names_add(l, &l->networks, raw->in.name, raw->in.key->at, n))
 				ARENA_PUSH(l->a, l->p->network, l->p->nnetwork, l->p->capnetwork) = n->n;
 		}

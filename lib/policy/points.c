@@ -28,9 +28,9 @@ zone_new(struct load *l, struct policy_point *pt)
 
 static void
 judges_make(struct load *l, struct policy_zone *z, const struct raw_judge raw[2],
-    const char *what, struct text_span at)
+    const char *what, struct text_span at, bool unknown)
 {
-	if (!raw[0].in.node && !raw[1].in.node)
+	if (!raw[0].in.node && !raw[1].in.node && !unknown)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0431, at, "%s has no rules", what),
 		    "write `outbound`, `inbound`, or both");
 	for (enum policy_dir d = POLICY_OUTBOUND; d < POLICY_NDIR; d++)
@@ -55,7 +55,7 @@ zone_make(struct load *l, struct policy_point *pt, const struct raw_zone *raw)
 	if (raw->internal.items.node && where_read(l, &raw->internal, 0, &internal, NULL))
 		addr_set_union(l->a, &z->internal, &z->inside.set, &internal.set);
 	z->internal_said = internal;
-	judges_make(l, z, raw->judge, what, raw->in.key->at);
+	judges_make(l, z, raw->judge, what, raw->in.key->at, raw->in.unknown);
 }
 
 static void
@@ -71,6 +71,8 @@ router_make(struct load *l, struct policy_point *pt, const struct raw_point *raw
 	if (raw->containers.node)
 		misplaced(l, raw->containers.node, "containers", "router",
 		    "a router forwards; what its containers do is forwarded as well");
+	if (!raw->zones.node && raw->in.unknown)
+		return;
 	if (!raw->zones.node) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0431, raw->in.key->at,
 		    "the router `%s` has no zones", pt->meta.name),
@@ -98,7 +100,7 @@ host_make(struct load *l, struct policy_point *pt, const struct raw_point *raw)
 		misplaced(l, raw->zones.node, "zones", "host",
 		    "write `outbound` and `inbound` directly in the point; a host has no inside");
 	judges_make(l, z, raw->judge, arena_printf(l->a, "the host `%s`", pt->meta.name),
-	    raw->in.key->at);
+	    raw->in.key->at, raw->in.unknown);
 }
 
 void

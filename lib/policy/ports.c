@@ -121,8 +121,6 @@ ports_make(struct load *l)
 			s->p = arena_of(l->a, struct policy_ports);
 			s->p->label = raw->in.name;
 			s->raw = raw;
-			s->bad = !raw->in.ok;
-			s->made = s->bad ? MADE : MADE_NOT;
 			if (ports_builtin(raw->in.name)) {
 				diag_hint(l->d, diag_add(l->d, DIAG_E0403, raw->in.key->at,
 				    "`%s` is built in and keeps its meaning", raw->in.name),

@@ -78,8 +78,8 @@ limit_count(struct load *l, const struct raw_mail_limit *raw, struct policy_mail
 		out->count = given[i].count;
 		n++;
 	}
-	if (n == 1)
-		return ok;
+	if (n == 1 || (!n && raw->in.unknown))
+		return ok && n;
 	diag_hint(l->d, diag_add(l->d, DIAG_E0450, raw->in.node->at,
 	    n ? "the limit counts more than one thing" : "the limit counts nothing"),
 	    "write one of `messages`, `recipients`, `bytes`, `connections`; "
@@ -224,7 +224,7 @@ relay_ports(struct load *l, const struct raw_relay *raw, struct policy_relay *r)
 	for (size_t i = 0; i < r->nendpoint; i++)
 		port_set_add(l->a, &r->ports, r->endpoint[i].port, r->endpoint[i].port);
 	port_set_finish(&r->ports);
-	if (!raw->endpoints.node && raw->ranges.items.node) {
+	if (!raw->endpoints.node && raw->ranges.items.node && !raw->in.unknown) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0420,
 		    first ? first->node->at : raw->in.key->at,
 		    "the relay `%s` opens the ports of its endpoints, and has none", raw->in.name),
@@ -312,7 +312,7 @@ relay_fill(struct load *l, const struct raw_relay *raw, struct policy_relay *r)
 		ok &= ranges;
 	}
 	r->families = addr_set_families(&r->ranges.set);
-	if (!raw->ranges.items.node && !raw->host.node) {
+	if (!raw->ranges.items.node && !raw->host.node && !raw->in.unknown) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0429, raw->in.key->at,
 		    "%s has neither `ranges` nor `host`", what),
 		    "`ranges` open the firewall, `host` is where the forwarder delivers: write one or "

@@ -73,6 +73,8 @@ location_read(struct load *l, const struct raw_location *raw, struct policy_appl
 		return;
 	meta_read(l, &raw->meta, raw->in.key->at, &loc.meta);
 	loc.meta.name = raw->in.name;
+	if (!n && raw->in.unknown)
+		return;
 	if (n != 1) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0454, raw->in.key->at, n ?
 		    "the location `%s` is known by more than one thing" :
@@ -140,7 +142,7 @@ application_fill(struct load *l, const struct raw_application *raw, struct polic
 	x->audience = text(&raw->audience);
 	x->account_type = text(&raw->account_type);
 	x->registrant = registrant[raw->registrant.n];
-	if (!raw->via.node && !l->file[0]->raw.submission.routes.node)
+	if (!raw->via.node && !raw->in.unknown && !l->file[0]->raw.submission.routes.node)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0457, raw->in.key->at,
 		    "no relay takes the mail of the application `%s`", x->meta.name),
 		    "write `via: RELAY`, or `routes` in `submission`");

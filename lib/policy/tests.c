@@ -60,6 +60,8 @@ packet_test(struct load *l, const struct raw_test *raw, struct policy_test *t)
 	size_t where = 0, len = 0;
 	const char *why;
 
+	if (!raw->at.node && raw->in.unknown)
+		return;
 	if (!raw->at.node) {
 		diag_hint(l->d, diag_add(l->d, DIAG_E0471, raw->in.node->at,
 		    "the test does not say at which point"), "write `at: POINT`");
@@ -155,6 +157,8 @@ tests_make(struct load *l)
 		if (!raw->in.node || raw->in.node->kind != DOC_MAP)
 			continue;
 		meta_read(l, &raw->meta, raw->in.node->at, &t.meta);
+		if (!raw->probe.node && !raw->send.in.node && raw->in.unknown)
+			continue;
 		if (!raw->probe.node == !raw->send.in.node) {
 			diag_hint(l->d, diag_add(l->d, DIAG_E0471, raw->in.node->at, raw->probe.node ?
 			    "the test has both a packet and a message" :

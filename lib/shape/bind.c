@@ -387,7 +387,8 @@ keys_at(const void *arg, size_t i)
 	return NULL;
 }
 
-static void
+/* Gives the key that was probably meant, or NULL. */
+static const char *
 unknown_key(struct bind *b, const struct shape_type *t, const struct doc_node *map,
     const struct doc_node *key)
 {
@@ -400,11 +401,12 @@ unknown_key(struct bind *b, const struct shape_type *t, const struct doc_node *m
 	shape_keys_each(t, keys_add, &s);
 	if ((near = near_of(key->s, key->n, keys_at, &s))) {
 		diag_hint(b->d, g, "did you mean `%s`?", near);
-		return;
+		return near;
 	}
 	for (size_t i = 0; i < s.n; i++)
 		all = arena_printf(b->a, "%s%s%s", all, i ? ", " : "", s.v[i].key);
 	diag_hint(b->d, g, "its keys are %s", all);
+	return NULL;
 }
 
 struct missing {
@@ -413,6 +415,8 @@ struct missing {
 	const struct doc_node *map;
 	const char *name;
 	bool ok;
+	const char *meant[8];      /* keys that were mistyped: not missing as well */
+	size_t nmeant;
 };
 
 static void
@@ -426,6 +430,9 @@ missing(void *arg, const struct shape_key *k, size_t off)
 	if (!k->required || doc_find(m->map, k->key))
 		return;
 	m->ok = false;
+	for (size_t i = 0; i < m->nmeant; i++)
+		if (!strcmp(m->meant[i], k->key))
+			return;
 	g = m->name ?
 	    diag_add(m->b->d, DIAG_E0303, m->map->at, "`%s` has no `%s`", m->name, k->key) :
 	    diag_add(m->b->d, DIAG_E0303, m->map->at, "%s has no `%s`",
@@ -437,11 +444,13 @@ static bool
 bind_rec(struct bind *b, const struct shape_type *t, const struct doc_node *n,
     struct what w, void *value)
 {
-	struct missing m = {b, t, n, w.item ? NULL : w.key, true};
+	struct missing m = {.b = b, .t = t, .map = n, .name = w.item ? NULL : w.key, .ok = true};
 	bool ok = true;
 
-	if (!n->npair && !t->empty && !n->bad)
+	if (!n->npair && !t->empty && !n->bad) {
+		((struct shape_rec *)value)->unknown = true;
 		return is_empty(b, t, n, w);
+	}
 	for (size_t i = 0; i < n->npair; i++) {
 		const struct doc_pair *p = &n->pair[i];
 		const struct shape_key *k;
@@ -453,7 +462,11 @@ bind_rec(struct bind *b, const struct shape_type *t, const struct doc_node *n,
 		}
 		k = shape_key_find(t, p->key->s, &off);
 		if (!k) {
-			unknown_key(b, t, n, p->key);
+			const char *meant = unknown_key(b, t, n, p->key);
+
+			if (meant && m.nmeant < sizeof m.meant / sizeof *m.meant)
+				m.meant[m.nmeant++] = meant;
+			((struct shape_rec *)value)->unknown = true;
 			ok = false;
 		} else if (k->type->kind == SHAPE_NOT) {
 			diag_hint(b->d, diag_add(b->d, DIAG_E0316, p->key->at,

@@ -64,6 +64,8 @@ struct shape_rec {           /* REC: what the record begins with */
 	SHAPE_HEAD;
 	const struct doc_node *key; /* MAP: the key that names it; else NULL */
 	const char *name;    /* MAP: the key; NULL when it is no name */
+	bool unknown;        /* it has a key that it does not know, or none at all: what
+	                        seems to be missing was reported or is mistyped */
 };
 
 /* Item i of a list of values of that C type. */
