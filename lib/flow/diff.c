@@ -1,6 +1,7 @@
 /* Differences of two diagrams, as boxes. */
 #include "flow/inside.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,8 +202,8 @@ groups_make(struct walk *w, const struct fdd_view *v, struct groups *g)
 /* ---- the statements of a box ------------------------------------------------ */
 
 struct names {
-	const struct policy_stmt **v;
-	size_t n, cap;
+	const struct policy_stmt *v[COUNTED];
+	size_t n;
 };
 
 static void
@@ -223,8 +224,8 @@ collect_leaf(struct walk *w, uint32_t l, struct names *out)
 		}
 		if (lo < out->n && out->v[lo] == x->stmt[i])
 			continue;
-		(void)ARENA_PUSH(w->m, out->v, out->n, out->cap);
-		memmove(out->v + lo + 1, out->v + lo, (out->n - 1 - lo) * sizeof *out->v);
+		for (size_t k = out->n++; k > lo; k--)
+			out->v[k] = out->v[k - 1];
 		out->v[lo] = x->stmt[i];
 	}
 }
@@ -285,8 +286,9 @@ static size_t
 names_of(struct walk *w, fdd_ref r, const struct flow_box *b, const u128 x[FLOW_NFIELD],
     const struct policy_stmt *out[NAMED])
 {
-	struct names s = {0};
+	struct names s;
 
+	s.n = 0;
 	w->stamp++;
 	if (w->work < WORK)
 		collect(w, r, b, &s);
@@ -487,6 +489,7 @@ merge(struct walk *w)
 				slot[h] = (uint32_t)n;
 				continue;
 			}
+			assert(w->list);
 			a = (struct ivals){.v = w->list[own].v, .n = w->list[own].n};
 			own = w->raw[slot[h] - 1].list[k];
 			b = (struct ivals){.v = w->list[own].v, .n = w->list[own].n};

@@ -66,6 +66,7 @@ both(const struct flow_leaf *a, const struct flow_leaf *b)
 		else
 			l.more = true;
 	}
+	assert(l.stmt[0]);
 	l.verdict = verdict_of(l.stmt[0]);
 	return l;
 }

@@ -97,7 +97,7 @@ static uint32_t
 set_number(struct flow *f, const uint32_t *v, size_t n)
 {
 	struct flow_limits *s;
-	struct buf b = BUF_INIT(64 * 1024);
+	struct buf b = BUF_INIT(65536);
 	uint32_t *copy;
 	uint32_t i;
 	int fresh;

@@ -183,7 +183,7 @@ agree(const struct look_explain *e, size_t decided)
 	assert(l->more == (decided > FLOW_LEAF_STMTS));
 	assert(l->nstmt == (decided < FLOW_LEAF_STMTS ? decided : FLOW_LEAF_STMTS));
 	assert((l->verdict == FLOW_UNTOUCHED) == !decided);
-	for (size_t i = 0; i < l->nstmt; i++)
+	for (size_t i = 0; i < l->nstmt && e->said; i++)
 		assert(l->stmt[i] == e->said[i].stmt);
 	(void)l;
 	(void)decided;
@@ -212,6 +212,7 @@ why(struct arena *m, const struct look_explain *e, const struct ruling *r, size_
 		return arena_printf(m, "the packet is not touched: no statement speaks of port %u "
 		    "between these addresses%s", e->packet.dport,
 		    e->nsaid ? " on this day" : "");
+	assert(e->said);
 	by = e->said[0].stmt;
 	s = did[e->leaf.verdict];
 	if (e->leaf.observe) {

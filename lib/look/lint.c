@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -12,52 +13,39 @@ enum { LINT_MOST = 20 };
 
 /* ---- saying ------------------------------------------------------------------ */
 
-static char *
-format(struct arena *m, const char *fmt, va_list ap)
-{
-	va_list aq;
-	char *s;
-	int n;
-
-	va_copy(aq, ap);
-	n = vsnprintf(NULL, 0, fmt, aq);
-	va_end(aq);
-	if (n < 0)
-		return arena_str(m, "");
-	s = arena_alloc(m, (size_t)n + 1);
-	vsnprintf(s, (size_t)n + 1, fmt, ap);
-	return s;
-}
-
 struct diag *
 lint_say(struct lint *l, enum diag_code code, struct text_span at, const char *fmt, ...)
 {
-	struct diag *g;
+	char *s = NULL;
 	va_list ap;
-	char *s;
 
 	if ((diag_row(code)->code[0] == 'N') != l->notes)
 		return NULL;
 	if (l->told[code]++ >= LINT_MOST)
 		return NULL;
 	va_start(ap, fmt);
-	s = format(l->m, fmt, ap);
+	if (vasprintf(&s, fmt, ap) < 0)
+		abort();
 	va_end(ap);
-	g = diag_add(l->d, code, at, "%s", s);
-	l->last[code] = g;
-	return g;
+	l->last[code] = diag_add(l->d, code, at, "%s", s);
+	free(s);
+	return l->last[code];
 }
 
 void
 lint_hint(struct lint *l, struct diag *g, const char *fmt, ...)
 {
+	char *s = NULL;
 	va_list ap;
 
 	if (!g)
 		return;
 	va_start(ap, fmt);
-	diag_hint(l->d, g, "%s", format(l->m, fmt, ap));
+	if (vasprintf(&s, fmt, ap) < 0)
+		abort();
 	va_end(ap);
+	diag_hint(l->d, g, "%s", s);
+	free(s);
 }
 
 /* The day as the policy writes it, or the second. */

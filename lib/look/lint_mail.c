@@ -138,7 +138,7 @@ advertised(struct lint *l, const struct policy_relay *y)
 
 	if (!y->size.set || !y->advertised_raw)
 		return;
-	left = (u128)y->size.bytes * 3 * 76 / (4 * 78);
+	left = (u128)y->size.bytes * 3 / 4 * 76 / 78;
 	if (y->advertised_raw <= left)
 		return;
 	g = lint_say(l, DIAG_W1012, y->size.at, "relay %s takes %llu bytes: an attachment of %llu "
@@ -318,7 +318,7 @@ registration(struct lint *l, const struct policy_application *a, const struct po
 		    "no stated location", a->meta.name, y->meta.name);
 		lint_hint(l, g, "write `locations:`: mail must come from the authorised addresses (COL-37)");
 	}
-	if (a->account_type && strcasecmp(a->account_type, "EGA")) {
+	if (a->account_type && strcasecmp(a->account_type, "EGA") != 0) {
 		g = lint_say(l, DIAG_W1022, a->meta.at, "application %s sends as an account of type %s",
 		    a->meta.name, a->account_type);
 		lint_hint(l, g, "only addresses of an Exchange Group Account (EGA) can be registered (COR-04)");

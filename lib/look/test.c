@@ -93,7 +93,7 @@ message_test(struct arena *m, const struct policy *p, struct look_result *out)
 
 		if (!t->expect_relay)
 			continue;
-		if (!y || strcmp(y->meta.name, t->expect_relay)) {
+		if (!y || strcmp(y->meta.name, t->expect_relay) != 0) {
 			out->ok = false;
 			out->got = arena_printf(m, "%s, %s by %s", out->got, v.recipient[i].address,
 			    y ? y->meta.name : "no relay");
