@@ -270,6 +270,9 @@ struct namer {
 	struct hash_names *h;
 	struct policy_meta **at;
 	size_t n, cap;
+	struct hash_names *made;
+	unsigned *last;            /* of each made name, the number it got last */
+	size_t nlast, caplast;
 };
 
 static void
@@ -294,15 +297,21 @@ static void
 name_made(struct namer *n, struct policy_meta *m, const char *made)
 {
 	const char *try = made;
+	uint32_t i;
 	int fresh;
 
 	if (m->name)
 		return;
-	for (unsigned k = 2; ; k++) {
+	i = hash_names_add(n->made, made, strlen(made), &fresh);
+	if (fresh)
+		ARENA_PUSH(n->l->a, n->last, n->nlast, n->caplast) = 1;
+	else
+		try = arena_printf(n->l->a, "%s-%u", made, ++n->last[i]);
+	for (;;) {
 		hash_names_add(n->h, try, strlen(try), &fresh);
 		if (fresh)
 			break;
-		try = arena_printf(n->l->a, "%s-%u", made, k);
+		try = arena_printf(n->l->a, "%s-%u", made, ++n->last[i]);
 	}
 	m->name = try;
 }
@@ -310,7 +319,7 @@ name_made(struct namer *n, struct policy_meta *m, const char *made)
 static void
 judge_names(struct load *l, struct policy_judge *j)
 {
-	struct namer n = {.l = l, .h = hash_names_new(l->a)};
+	struct namer n = {.l = l, .h = hash_names_new(l->a), .made = hash_names_new(l->a)};
 
 	for (size_t i = 0; i < j->nstmt; i++)
 		name_said(&n, &j->stmt[i]->meta);

@@ -258,7 +258,8 @@ struct policy_judge {
 	struct policy_limit *limit;
 	size_t nlimit, caplimit;
 	bool capture;              /* host outbound: what is refused on port 25, sent by a
-	                              local program, is redirected to the forwarder */
+	                              local program as a new connection, is
+	                              redirected to the forwarder */
 	struct text_span capture_at;
 };
 
