@@ -20,7 +20,7 @@ SEEN = {"untouched": "allow", "allow": "allow", "reject": "reject", "drop": "dro
     "capture": "capture"}
 
 # Fates that satisfy a test's `expect:`.
-SATISFIES = {"allow": ("allow",), "untouched": ("allow",), "deny": ("reject", "drop"),
+SATISFIES = {"allow": ("allow",), "untouched": ("allow",), "deny": ("reject", "drop", "capture"),
     "reject": ("reject",), "drop": ("drop",), "capture": ("capture",)}
 
 # A user that no policy names.
@@ -32,9 +32,10 @@ _PROBE = re.compile(r"(\w+) \[?([0-9A-Fa-f:.]+?)\]?(?::(\d+))? -> \[?([0-9A-Fa-f
 class ReeveError(Exception):
 	"""mailreeve refused or failed; status and its words."""
 
-	def __init__(self, status, words):
+	def __init__(self, status, words, out=""):
 		super().__init__(words.strip())
 		self.status = status
+		self.out = out		# what it printed as its answer, all the same
 
 
 class Reeve:
@@ -47,7 +48,7 @@ class Reeve:
 		done = subprocess.run([self.program, *argv], input=text, capture_output=True, text=True,
 		    env={**os.environ, "NO_COLOR": "1", "LC_ALL": "C.UTF-8"})
 		if done.returncode:
-			raise ReeveError(done.returncode, done.stderr or done.stdout)
+			raise ReeveError(done.returncode, done.stderr or done.stdout, done.stdout)
 		return done.stdout
 
 	def points(self, policy):
@@ -62,9 +63,9 @@ class Reeve:
 		try:
 			out = self.run("test", "--format", "json", policy)
 		except ReeveError as failed:
-			if failed.status != 1 or not str(failed).startswith("["):
+			if failed.status != 1 or not failed.out.startswith("["):
 				raise
-			out = str(failed)
+			out = failed.out
 		return [{**t, "hook": HOOKS[t["hook"]]} for t in json.loads(out) if t["kind"] == "packet"]
 
 	def explain(self, policy, questions, scratch):
@@ -88,6 +89,11 @@ class Reeve:
 		return answers
 
 
+def diagnostics(refused):
+	"""The records of a failed `check --format json`."""
+	return json.loads(refused.out)
+
+
 def packet(probe, hook, user=None, unit=None):
 	"""A probe as mailreeve writes it, as the rig sends it; None when it is of no kind to send."""
 	m = _PROBE.match(probe)
@@ -96,7 +102,7 @@ def packet(probe, hook, user=None, unit=None):
 	p = {"proto": m[1], "src": m[2], "dst": m[4], "dport": int(m[5]), "hook": hook}
 	if m[3] and int(m[3]):
 		p["sport"] = int(m[3])
-	if any(a == "::1" or a.startswith("127.") for a in (m[2], m[4])):
+	if hook != "forward" and any(a == "::1" or a.startswith("127.") for a in (m[2], m[4])):
 		p["hook"] = "loopback"
 	if unit:
 		p["unit"] = unit if "/" in unit else "system.slice/" + unit

@@ -38,8 +38,9 @@ class Report:
 
 	def not_run(self, what, why):
 		"""Name something that could not run here."""
-		self.missing.append(what)
-		print(f"not run: {what}: {why}")
+		if what not in self.missing:
+			self.missing.append(what)
+			print(f"not run: {what}: {why}")
 
 	def end(self):
 		"""The last line, and the exit status: 0 when nothing failed and something ran."""

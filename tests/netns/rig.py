@@ -318,16 +318,35 @@ class Rig:
 
 	def know(self, users):
 		"""Let nft know these users by name: {name: number}. For this rig only."""
-		self.users = dict(users)
 		path = os.path.join(self.dir.name, "passwd")
-		with open("/etc/passwd") as f:
-			kept = [line for line in f if line.split(":")[0] not in users]
+		first = not self.users
+		if first:
+			with open("/etc/passwd") as f:
+				self.passwd = f.readlines()
+			os.chmod(self.dir.name, 0o755)
+		self.users = dict(users)
 		with open(path, "w") as f:
-			f.writelines(kept)
+			f.writelines(line for line in self.passwd if line.split(":")[0] not in users)
 			f.writelines(f"{name}:x:{uid}:{uid}::/:/bin/false\n" for name, uid in users.items())
 		os.chmod(path, 0o644)
-		os.chmod(self.dir.name, 0o755)
-		bind_over(path, "/etc/passwd")
+		if first:
+			bind_over(path, "/etc/passwd")
+
+	def act_as(self, user):
+		"""Send for this user from now on, also without root; rules are to be loaded after.
+
+		In a user namespace there is one user, number 0. Which name that
+		number has is ours to say: the user's, and no other's.
+		"""
+		if not real_root():
+			names = sorted(set(self.users) | {"root"})
+			self.know({name: 0 if name == user else 48000 + i for i, name in enumerate(names)})
+
+	def uid(self, user):
+		"""The number that a user of a probe has here; None when it has none."""
+		if user is None or isinstance(user, int):
+			return user or 0
+		return self.users.get(user, 0 if user == "root" else None)
 
 	# -------------------------------------------------------- probes
 
@@ -336,18 +355,21 @@ class Rig:
 		why = unsendable(probe)
 		if why:
 			return why
-		user = probe.get("user")
-		if user not in (None, 0, "root"):
-			if not real_root():
-				return "another user's packets need root"
-			if not isinstance(user, int) and user not in self.users:
-				return f"user {user} is not known"
+		uid = self.uid(probe.get("user"))
+		if uid is None:
+			return f"user {probe['user']} is not known"
+		if uid and not real_root():
+			return "another user's packets need root"
 		if probe.get("unit") and not self.cgroup:
 			return f"a unit's packets: {self.cgroup_why}"
 		return None
 
-	def probe(self, probes):
-		"""Send every probe; a Fate for each, in order."""
+	def probe(self, probes, wanted=None):
+		"""Send every probe; a Fate for each, in order.
+
+		`wanted` tells what the caller believes: silence where silence is
+		wanted is not asked a second time, which saves most of the waiting.
+		"""
 		begun = time.monotonic()
 		out = [None] * len(probes)
 		todo = []
@@ -359,7 +381,7 @@ class Rig:
 				todo.append(i)
 		for batch in self._batches(probes, todo):
 			first = self._send(probes, batch, LOOK)
-			silent = [i for i in batch if first[i] == "drop" and first[i].how == "silence"]
+			silent = [i for i in batch if first[i] == "drop" and not (wanted and wanted[i] == "drop")]
 			if silent:
 				again = self._send(probes, silent,
 				    SECOND_LOOK_UDP if any(probes[i]["proto"] == "udp" for i in silent)
@@ -414,9 +436,7 @@ class Rig:
 		for i in which:
 			p = dict(probes[i])
 			sender, p["meant"] = WAYS[p["hook"]]
-			user = p.pop("user", None)
-			if user not in (None, 0, "root"):
-				p["uid"] = user if isinstance(user, int) else self.users[user]
+			p["uid"] = self.uid(p.pop("user", None))
 			unit = p.pop("unit", None)
 			if unit:
 				p["cgroup"], p["home"] = self.unit(unit), self.cgroup
