@@ -266,6 +266,14 @@ put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 	case FLOW_DST4:
 	case FLOW_SRC6:
 	case FLOW_DST6:
+	case FLOW_SPORT:
+	case FLOW_FLAGS:
+	case FLOW_IIF:
+	case FLOW_OIF:
+	case FLOW_MARK:
+	case FLOW_CTMARK:
+	case FLOW_CTPORT:
+	case FLOW_DSTTYPE:
 	case FLOW_NFIELD:
 		buf_dec(out, (uint64_t)v);
 	}
@@ -329,6 +337,9 @@ static const char *const label[FLOW_NFIELD] = {
 	[FLOW_FAMILY] = "family", [FLOW_SRC4] = "from", [FLOW_DST4] = "to",
 	[FLOW_SRC6] = "from", [FLOW_DST6] = "to", [FLOW_USER] = "user",
 	[FLOW_UNIT] = "unit", [FLOW_DATE] = "when",
+	[FLOW_SPORT] = "from port", [FLOW_FLAGS] = "TCP flags", [FLOW_IIF] = "in by",
+	[FLOW_OIF] = "out by", [FLOW_MARK] = "mark", [FLOW_CTMARK] = "connection mark",
+	[FLOW_CTPORT] = "first port", [FLOW_DSTTYPE] = "to kind",
 };
 
 static void

@@ -314,6 +314,14 @@ pleasant(enum flow_field x)
 	case FLOW_LOOPBACK:
 	case FLOW_STATE:
 	case FLOW_DATE:
+	case FLOW_SPORT:
+	case FLOW_FLAGS:
+	case FLOW_IIF:
+	case FLOW_OIF:
+	case FLOW_MARK:
+	case FLOW_CTMARK:
+	case FLOW_CTPORT:
+	case FLOW_DSTTYPE:
 		break;
 	case FLOW_PROTO:
 		return IPPROTO_TCP;

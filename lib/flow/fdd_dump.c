@@ -32,6 +32,14 @@ value_put(struct buf *out, enum flow_field x, u128 v)
 	case FLOW_USER:
 	case FLOW_UNIT:
 	case FLOW_DATE:
+	case FLOW_SPORT:
+	case FLOW_FLAGS:
+	case FLOW_IIF:
+	case FLOW_OIF:
+	case FLOW_MARK:
+	case FLOW_CTMARK:
+	case FLOW_CTPORT:
+	case FLOW_DSTTYPE:
 	case FLOW_NFIELD:
 		break;
 	}

@@ -19,6 +19,14 @@ static const struct field_row row[FLOW_NFIELD] = {
 	[FLOW_USER] = {"user", "user", 0, BITS(33), true},
 	[FLOW_UNIT] = {"unit", "unit", 0, BITS(32), false},
 	[FLOW_DATE] = {"date", "date", 0, BITS(64), true},
+	[FLOW_SPORT] = {"source port", "sport", 0, 65535, false},
+	[FLOW_FLAGS] = {"TCP flags", "flags", 0, 255, false},
+	[FLOW_IIF] = {"input interface", "iif", 0, U128_MAX, true},
+	[FLOW_OIF] = {"output interface", "oif", 0, U128_MAX, true},
+	[FLOW_MARK] = {"packet mark", "mark", 0, BITS(32), false},
+	[FLOW_CTMARK] = {"connection mark", "ctmark", 0, BITS(32), false},
+	[FLOW_CTPORT] = {"connection's first port", "ctport", 0, 65535, false},
+	[FLOW_DSTTYPE] = {"kind of destination", "dsttype", 0, 15, false},
 };
 
 const struct field_row *

@@ -29,6 +29,15 @@ enum flow_field {
 	FLOW_USER,       /* uid, or 2^32 + number of a name; FLOW_USER_NONE */
 	FLOW_UNIT,       /* FLOW_UNIT_NONE, else 1 + number of a name */
 	FLOW_DATE,       /* seconds since 1970 */
+	/* what only rulesets ask (lib/vm), behind all that policies ask */
+	FLOW_SPORT,
+	FLOW_FLAGS,      /* TCP's, as a byte; agrees with FLOW_SYN */
+	FLOW_IIF, FLOW_OIF, /* interface names: 16 bytes, the first the highest; "lo" is
+	                    FLOW_LOOPBACK */
+	FLOW_MARK,       /* of the packet when it comes to the first hook */
+	FLOW_CTMARK,
+	FLOW_CTPORT,     /* the connection's first destination port, where not of state new */
+	FLOW_DSTTYPE,    /* RTN_*, of the routing table: 2 a local address */
 	FLOW_NFIELD
 };
 

@@ -264,6 +264,8 @@ flow_packet(struct flow *f, const struct packet *p, u128 x[FLOW_NFIELD])
 	x[FLOW_USER] = flow_user_value(f, p->user, false);
 	x[FLOW_UNIT] = flow_unit_value(f, p->unit, false);
 	x[FLOW_DATE] = p->date;
+	for (enum flow_field k = FLOW_DATE + 1; k < FLOW_NFIELD; k++)
+		x[k] = field_row(k)->first;
 }
 
 const struct flow_leaf *
