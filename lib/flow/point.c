@@ -530,27 +530,30 @@ judge_says(struct flow *f, const struct policy_judge *j)
 
 /* ---- points ------------------------------------------------------------------- */
 
-/* Only the first packet of a TCP connection is judged. */
+/* Only the first packet of a TCP connection is judged: r, or `fresh` where the
+ * kernel begins to track a connection with it. */
 static fdd_ref
-first_packets(struct flow *f, const struct policy_point *pt, fdd_ref r)
+first_packets(struct flow *f, const struct policy_point *pt, fdd_ref r, fdd_ref fresh)
 {
 	struct fdd *d = f->fdd;
+	bool syn = pt->state == POLICY_SYN;
 
-	switch (pt->state) {
-	case POLICY_CONNTRACK:
-		r = fdd_range(d, FLOW_STATE, PACKET_ESTABLISHED, PACKET_RELATED, NOTHING, r);
-		break;
-	case POLICY_SYN:
+	if (syn) {
 		r = fdd_range(d, FLOW_SYN, 1, 1, r, NOTHING);
-		break;
+		fresh = fdd_range(d, FLOW_SYN, 1, 1, fresh, NOTHING);
 	}
-	return fdd_range(d, FLOW_PROTO, IPPROTO_TCP, IPPROTO_TCP, r, NOTHING);
+	fdd_begin(d, FLOW_STATE);
+	fdd_edge(d, PACKET_NEW, fresh);
+	fdd_edge(d, PACKET_ESTABLISHED, syn ? r : NOTHING);
+	fdd_edge(d, PACKET_RELATED, syn ? fresh : NOTHING);
+	fdd_edge(d, PACKET_UNTRACKED, r);               /* and INVALID */
+	return fdd_range(d, FLOW_PROTO, IPPROTO_TCP, IPPROTO_TCP, fdd_end(d), NOTHING);
 }
 
 /* The diagrams of the three hooks put together. */
 static fdd_ref
 at_hooks(struct flow *f, const struct policy_point *pt, fdd_ref forward, fdd_ref output,
-    fdd_ref input)
+    fdd_ref fresh_output, fdd_ref input)
 {
 	struct fdd *d = f->fdd;
 	fdd_ref *all[] = {&forward, &output, &input};
@@ -558,7 +561,8 @@ at_hooks(struct flow *f, const struct policy_point *pt, fdd_ref forward, fdd_ref
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
 		if (pt->observe)
 			*all[i] = fdd_map(d, f->mute, leaf_mute, f, *all[i]);
-		*all[i] = first_packets(f, pt, *all[i]);
+		*all[i] = first_packets(f, pt, *all[i],
+		    all[i] == &output && !pt->observe ? fresh_output : *all[i]);
 		/* What is forwarded never crosses lo. */
 		if (pt->kind == POLICY_HOST && all[i] != &forward)
 			*all[i] = fdd_range(d, FLOW_LOOPBACK, 1, 1, NOTHING, *all[i]);
@@ -575,17 +579,18 @@ static fdd_ref
 host_says(struct flow *f, const struct policy_point *pt, const struct policy_judge *out,
     const struct policy_judge *in)
 {
-	fdd_ref output = out ? judge_says(f, out) : NOTHING, forward = NOTHING;
+	fdd_ref output = out ? judge_says(f, out) : NOTHING, forward = NOTHING, captured;
 
 	if (pt->containers) {
 		/* A packet that is forwarded has no local socket. */
 		forward = fdd_fix(f->fdd, output, FLOW_USER, FLOW_USER_NONE);
 		forward = fdd_fix(f->fdd, forward, FLOW_UNIT, FLOW_UNIT_NONE);
 	}
-	if (out && out->capture && !pt->observe)
-		output = fdd_apply(f->fdd, &f->capture,
+	captured = output;
+	if (out && out->capture && !pt->observe) /* nat chains see first packets only */
+		captured = fdd_apply(f->fdd, &f->capture,
 		    fdd_range(f->fdd, FLOW_DPORT, 25, 25, fdd_leaf(1), NOTHING), output);
-	return at_hooks(f, pt, forward, output, in ? judge_says(f, in) : NOTHING);
+	return at_hooks(f, pt, forward, output, captured, in ? judge_says(f, in) : NOTHING);
 }
 
 static fdd_ref
@@ -601,7 +606,7 @@ router_says(struct flow *f, const struct policy_point *pt)
 			r[n++] = judge_says(f, &pt->zone[i]->judge[k]);
 	all = fdd_fold(f->fdd, &f->join, r, n, NOTHING);
 	free(r);
-	return at_hooks(f, pt, all, NOTHING, NOTHING);
+	return at_hooks(f, pt, all, NOTHING, NOTHING, NOTHING);
 }
 
 /* ---- the limit ------------------------------------------------------------------ */
@@ -695,7 +700,7 @@ flow_judge(struct flow *f, const struct policy_judge *j, struct diags *d)
 		r = j->dir == POLICY_OUTBOUND ? host_says(f, pt, j, NULL) :
 		    host_says(f, pt, NULL, j);
 	else
-		r = at_hooks(f, pt, judge_says(f, j), NOTHING, NOTHING);
+		r = at_hooks(f, pt, judge_says(f, j), NOTHING, NOTHING, NOTHING);
 	r = flow_finish(f, mark, edges, r);
 	if (r == FDD_NONE)
 		flow_too_large(f, &j, 1, j->at, "this direction of the zone", d);

@@ -97,9 +97,6 @@ agrees(const struct policy_point *pt, const struct plan *plan, const struct pack
 	struct plan_answer got;
 
 	plan_eval(plan, pk, &got);
-	/* what no connection tracking follows is not redirected but refused */
-	if (want == PLAN_REDIRECT && pk->state != PACKET_NEW && pk->state != PACKET_RELATED)
-		want = n.stmt[0]->with == POLICY_DROP ? PLAN_DROP : PLAN_REJECT;
 	snprintf(why, room, "want %d%s got %d%s by %d (wanted %d), limits %zu %d", (int)want,
 	    n.observe ? " observed" : "", (int)got.fate, got.observed ? " observed" : "",
 	    (int)got.stmt, n.nstmt ? (int)n.stmt[0]->id : -1, n.nlimit, got.limited);

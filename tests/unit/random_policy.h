@@ -395,7 +395,7 @@ naive_point(const struct policy_point *pt, const struct packet *packet)
 			p.user = p.unit = NULL;
 		n = naive_judge(&j[p.hook == PACKET_INPUT ? POLICY_INBOUND : POLICY_OUTBOUND], &p);
 		if (p.hook == PACKET_OUTPUT && j->capture && !pt->observe && p.dport == 25 &&
-		    n.verdict >= NAIVE_REJECT)
+		    (p.state == PACKET_NEW || p.state == PACKET_RELATED) && n.verdict >= NAIVE_REJECT)
 			n.verdict = NAIVE_CAPTURE;
 	} else if (p.hook == PACKET_FORWARD) {
 		/* A refusal wins, outbound before inbound. */
