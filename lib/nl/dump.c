@@ -87,8 +87,8 @@ add_chain(struct arena *a, struct nl_dump *d, uint8_t family, const uint8_t *p, 
 	x.flags = attr_u32(t[NFTA_CHAIN_FLAGS], 0, &err);
 	x.udata = keep(a, t[NFTA_CHAIN_USERDATA]);
 	if (t[NFTA_CHAIN_HOOK].p) {
-		err = err ? err : attr_table(t[NFTA_CHAIN_HOOK].p, t[NFTA_CHAIN_HOOK].n, hook,
-		    NFTA_HOOK_MAX);
+		if (attr_table(t[NFTA_CHAIN_HOOK].p, t[NFTA_CHAIN_HOOK].n, hook, NFTA_HOOK_MAX))
+			err = -EBADMSG;
 		x.base = true;
 		x.type = name(a, t[NFTA_CHAIN_TYPE], &err);
 		x.policy = attr_u32(t[NFTA_CHAIN_POLICY], 1, &err);
@@ -177,12 +177,10 @@ add_object(struct arena *a, struct nl_dump *d, uint8_t family, const uint8_t *p,
 	x.handle = attr_u64(t[NFTA_OBJ_HANDLE], 0, &err);
 	x.udata = keep(a, t[NFTA_OBJ_USERDATA]);
 	if (x.type == OBJECT_COUNTER && t[NFTA_OBJ_DATA].p) {
-		err = err ? err : attr_table(t[NFTA_OBJ_DATA].p, t[NFTA_OBJ_DATA].n, c,
-		    NFTA_COUNTER_MAX);
-		if (!err) {
-			x.packets = attr_u64(c[NFTA_COUNTER_PACKETS], 0, &err);
-			x.bytes = attr_u64(c[NFTA_COUNTER_BYTES], 0, &err);
-		}
+		if (attr_table(t[NFTA_OBJ_DATA].p, t[NFTA_OBJ_DATA].n, c, NFTA_COUNTER_MAX))
+			err = -EBADMSG;
+		x.packets = attr_u64(c[NFTA_COUNTER_PACKETS], 0, &err);
+		x.bytes = attr_u64(c[NFTA_COUNTER_BYTES], 0, &err);
 	}
 	if (!err)
 		ARENA_PUSH(a, d->object, d->nobject, d->capobject) = x;

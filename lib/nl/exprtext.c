@@ -47,6 +47,8 @@ ends(struct buf *b, uint8_t sreg, uint8_t dreg)
 static void
 bytes(struct buf *b, const char *before, struct nl_bytes v)
 {
+	if (!v.n)
+		return;
 	buf_str(b, before);
 	buf_str(b, "0x");
 	for (uint32_t i = 0; i < v.n; i++)

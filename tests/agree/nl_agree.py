@@ -159,6 +159,24 @@ def compile_shipped(mailreeve, policies, folder):
     return names
 
 
+def make_cgroups(paths):
+    """Makes the control groups that plans name, where we may; gives those it made."""
+    made = []
+    for path in paths:
+        for unit in re.findall(r'socket cgroupv2 level \d+ "([^"]*)"', open(path, encoding='utf-8').read()):
+            at = '/sys/fs/cgroup'
+            for part in unit.split('/'):
+                at += '/' + part
+                if os.path.isdir(at):
+                    continue
+                try:
+                    os.mkdir(at)
+                except OSError:
+                    break
+                made.append(at)
+    return made
+
+
 def main():
     load, plans, forms = (os.path.abspath(x) for x in sys.argv[1:4])
     seed = os.environ.get('SEED') or str(int(time.time()))
@@ -200,8 +218,13 @@ def main():
             f.write(PASSWD + ''.join(f'{u}:x:{5000 + i}:100::/:/bin/sh\n' for i, u in
                                      enumerate(sorted(users - {'root', 'daemon'}))))
         open(at + '/foreign.nft', 'w', encoding='utf-8').write(FOREIGN)
-        run = subprocess.run(['unshare', '-Urnm', 'sh', '-c', SCRIPT, 'sh', at, load],
-                             capture_output=True, text=True)
+        made = make_cgroups(f'{at}/{n}.nft' for n in names)
+        try:
+            run = subprocess.run(['unshare', '-Urnm', 'sh', '-c', SCRIPT, 'sh', at, load],
+                                 capture_output=True, text=True)
+        finally:
+            for path in reversed(made):
+                os.rmdir(path)
         not_here = set()
         for line in run.stdout.split('\n'):
             if 'cgroupv2 path fails' in line:

@@ -6,6 +6,7 @@
  *     nl_load --stage PLAN    only what nothing refers to yet
  *     nl_load --remove PLAN   all of it gone again
  *     nl_load --again PLAN    0 when it is in force as it stands, else 1
+ *     nl_load --batch PLAN    its first two batches to standard output, the kernel not asked
  *     nl_load --show          every rule's bytecode, every set's elements
  *
  * --flags N: of the table. --salt N: other generation names. --keep SECONDS: stay, with the
@@ -286,7 +287,7 @@ main(int argc, char **argv)
 			path = argv[i];
 	}
 	err = nl_talk_open(&t);
-	if (err)
+	if (err && strcmp(mode, "--batch"))
 		die("socket", err);
 	if (!strcmp(mode, "--show")) {
 		show(t);
@@ -308,6 +309,16 @@ main(int argc, char **argv)
 	if (err)
 		die(who, err);
 	step("form", since);
+	if (!strcmp(mode, "--batch")) {
+		struct nl_job j = {.a = a, .form = f, .seq = 1};
+		struct nl_batch b[2];
+
+		if (nl_stage(&j, &b[0], &who) || nl_swap(&j, &b[1], &who))
+			die(who, -EMSGSIZE);
+		for (int i = 0; i < 2; i++)
+			fwrite(b[i].bytes.p, 1, b[i].bytes.n, stdout);
+		return 0;
+	}
 	if (!strcmp(mode, "--again") || !strcmp(mode, "--remove")) {
 		struct nl_job j = {.a = a, .form = f, .have = &d, .seq = 1, .table_flags = flags};
 
