@@ -256,7 +256,7 @@ static const struct shape_key file_keys[] = {
 
 const struct shape_type policy_file_type = {
 	.kind = SHAPE_REC, .id = "policy", .keys = file_keys,
-	.wanted = "a policy", .title = "The policy",
+	.wanted = "a policy", .title = "The policy", .example = "mailreeve: 1",
 };
 
 static const struct shape_key included_keys[] = {
@@ -270,7 +270,7 @@ static const struct shape_key included_keys[] = {
 
 const struct shape_type policy_included_type = {
 	.kind = SHAPE_REC, .id = "included", .keys = included_keys,
-	.wanted = "an included file", .title = "An included file",
+	.wanted = "an included file", .title = "An included file", .example = "mailreeve: 1",
 };
 
 /* ---- printing ------------------------------------------------------------------- */

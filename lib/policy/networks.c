@@ -43,6 +43,9 @@ address_wrong(struct load *l, enum addr_wrong w, const char *s, size_t n, const 
 		    "families");
 	else if (fix && *fix)
 		diag_hint(l->d, g, "write `%s`", fix);
+	else
+		diag_hint(l->d, g, "an address or a prefix is written as `131.111.64.0/20` or "
+		    "`\"2001:630:210:100::/56\"`");
 }
 
 /* ---- sets ------------------------------------------------------------------ */

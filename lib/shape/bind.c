@@ -71,10 +71,10 @@ wrong(struct bind *b, enum diag_code code, const struct shape_type *t,
 	    called(b, w), shape_wanted(b->a, t), seen(b, n));
 	const char *e = example(t, w);
 
-	if (*e && w.item)
-		diag_hint(b->d, g, "write, for example, `%s`", e);
-	else if (*e && w.key)
+	if (*e && w.key && !w.item)
 		diag_hint(b->d, g, "write, for example, `%s: %s`", w.key, e);
+	else if (*e)
+		diag_hint(b->d, g, "write, for example, `%s`", e);
 	return g;
 }
 

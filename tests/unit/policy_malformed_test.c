@@ -180,6 +180,11 @@ case_run(struct book *b, struct mcase *c)
 	}
 	for (size_t i = 0; i < d->n; i++)
 		errors += d->v[i].severity == DIAG_ERROR;
+	for (size_t i = 0; i < d->n; i++)
+		if (!d->v[i].hint && strncmp(diag_row(d->v[i].code)->code, "E01", 3)) {
+			print_error("no way out: %s\n", d->v[i].message);
+			bad = true;
+		}
 	bad |= errors != c->nwant;
 	b->ran++;
 	if (bad) {
