@@ -47,14 +47,17 @@ struct nl_item {
 	uint32_t rule;             /* its number in the chain, from 0 */
 };
 
-/* Message i of a batch has the sequence number seq + i. Owned by the caller until
- * nl_batch_free(); the items live in the arena. */
+/* One transaction, and those to be sent after it. Message i of a batch has the sequence
+ * number seq + i. Owned by the caller until nl_batch_free(); the items and the later
+ * batches' structs live in the arena. */
 struct nl_batch {
 	struct buf bytes;
 	uint32_t seq;
 	struct nl_item *item;
 	uint32_t nitem, capitem;
-	uint32_t changes;          /* messages that ask for something new; 0: not worth sending */
+	uint32_t changes;          /* of the first: objects that all of them make or delete; 0:
+	                              not worth sending */
+	struct nl_batch *next;
 };
 
 struct nl_job {
@@ -65,18 +68,25 @@ struct nl_job {
 	uint32_t table_flags;      /* NL_OWNER | NL_PERSIST */
 	uint32_t genid;            /* the generation that the kernel must be at; 0: any */
 	uint32_t seq;              /* the first message's */
+	size_t most;               /* bytes that one transaction may have: nl_talk_most(); 0: any
+	                              number. A stage is sent in parts where it has more: it
+	                              need not be one, for nothing refers to it. The others are
+	                              small, and one. */
 };
 
-/* The generation behind a commit at g. */
-static inline uint32_t
-nl_gen_next(uint32_t g)
-{
-	return g + 1 ? g + 1 : 1;
-}
+/* The generation that the kernel is at when b was committed at generation g, each of its
+ * parts; g itself where b changes nothing, for then it is not sent. */
+uint32_t
+nl_gen_after(uint32_t g, const struct nl_batch *b);
 
 /* The batches. 0, or -errno with *who (where not NULL) naming the object: -EEXIST the
- * kernel has something else under a generation name (form the plan with another salt),
- * -EMSGSIZE, -E2BIG, -ENOMEM. */
+ * kernel has something else in use under a generation name (form the plan with another
+ * salt), -EMSGSIZE, -E2BIG, -ENOMEM.
+ *
+ * What a stage finds under its names it takes for its own where the digests agree and a rule
+ * looks into it (sets) or it has as many rules as it should (chains): a stage that was
+ * interrupted has neither. Leftovers are made anew; a chain with too few or too many rules
+ * gets its own again, in one transaction. have must hold the rules. */
 int
 nl_stage(const struct nl_job *j, struct nl_batch *out, const char **who);
 int

@@ -23,7 +23,8 @@
 enum {
 	RECEIVE = 1 << 16,         /* the kernel fills at most 32 KiB of it at a time */
 	ANSWERS = 4 << 20,         /* bytes of answers that may wait for us */
-	SLACK = 1 << 16,
+	QUESTION = 1 << 29,        /* bytes of a batch; a limit, nothing is set aside for it */
+	SLACK = 1024,
 	MOST_INTERRUPTS = 100,
 };
 
@@ -31,17 +32,15 @@ struct nl_talk {
 	struct mnl_socket *s;
 	unsigned port;
 	uint32_t seq;
-	size_t sndbuf;             /* asked for so far */
+	size_t most;               /* bytes in one batch */
 	uint8_t in[RECEIVE];
 };
 
 /* Asks for a large buffer: as root whatever we say, in a user namespace up to the
  * system's limit. */
 static void
-grow(int fd, int forced, int plain, size_t n)
+grow(int fd, int forced, int plain, int want)
 {
-	int want = n > INT32_MAX ? INT32_MAX : (int)n;
-
 	if (setsockopt(fd, SOL_SOCKET, forced, &want, sizeof want))
 		setsockopt(fd, SOL_SOCKET, plain, &want, sizeof want);
 }
@@ -50,13 +49,18 @@ static int
 make(struct mnl_socket *s, struct nl_talk **out)
 {
 	struct nl_talk *t = calloc(1, sizeof *t);
-	int on = 1, fd = mnl_socket_get_fd(s);
+	int on = 1, room = 0, fd = mnl_socket_get_fd(s);
+	socklen_t len = sizeof room;
 
 	if (!t)
 		return -ENOMEM;
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
 	grow(fd, SO_RCVBUFFORCE, SO_RCVBUF, ANSWERS);
+	grow(fd, SO_SNDBUFFORCE, SO_SNDBUF, QUESTION);
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, &len) || room <= SLACK)
+		room = 2 * SLACK;
+	t->most = (size_t)room - SLACK;
 	t->s = s;
 	t->port = mnl_socket_get_portid(s);
 	*out = t;
@@ -100,6 +104,12 @@ nl_talk_fd(const struct nl_talk *t)
 	return mnl_socket_get_fd(t->s);
 }
 
+size_t
+nl_talk_most(const struct nl_talk *t)
+{
+	return t->most;
+}
+
 struct nl_talk *
 nl_talk_close(struct nl_talk *t)
 {
@@ -117,10 +127,6 @@ put(struct nl_talk *t, const void *p, size_t n)
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	ssize_t k;
 
-	if (n + SLACK > t->sndbuf) {
-		grow(nl_talk_fd(t), SO_SNDBUFFORCE, SO_SNDBUF, n + SLACK);
-		t->sndbuf = n + SLACK;
-	}
 	do
 		k = sendto(nl_talk_fd(t), p, n, 0, (struct sockaddr *)&kernel, sizeof kernel);
 	while (k < 0 && errno == EINTR);
@@ -290,10 +296,10 @@ note(struct nl_faults *f, const struct nl_batch *b, const struct nlmsghdr *h,
 		f->v[f->n++] = x;
 }
 
-int
-nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faults)
+/* One transaction. */
+static int
+send_part(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *f)
 {
-	struct nl_faults *f = calloc(1, sizeof *f);
 	const uint8_t *p, *message;
 	bool lost = false, answered = false;
 	struct nlmsghdr h;
@@ -301,8 +307,6 @@ nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faul
 	size_t n;
 	int err;
 
-	if (!f)
-		return -ENOMEM;
 	drain(t);
 	t->seq = b->seq + b->nitem + 1;
 	err = put(t, b->bytes.p, b->bytes.n);
@@ -332,6 +336,19 @@ nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faul
 		err = f->v[0].err;
 	else if (!err && (lost || !answered))
 		err = -ENOBUFS;
+	return err;
+}
+
+int
+nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faults)
+{
+	struct nl_faults *f = calloc(1, sizeof *f);
+	int err = 0;
+
+	if (!f)
+		return -ENOMEM;
+	for (; b && !err; b = b->next)
+		err = send_part(t, b, f);
 	if (faults)
 		*faults = *f;
 	free(f);

@@ -47,6 +47,11 @@ nl_talk_adopt(int fd, struct nl_talk **out);
 int
 nl_talk_fd(const struct nl_talk *t);
 
+/* Bytes that one batch may have: half a gigabyte as root, in a user namespace what
+ * net.core.wmem_max leaves, some 400,000. */
+size_t
+nl_talk_most(const struct nl_talk *t);
+
 /* Closes it; NULL is fine. Returns NULL. */
 struct nl_talk *
 nl_talk_close(struct nl_talk *t);
@@ -55,9 +60,9 @@ nl_talk_close(struct nl_talk *t);
 int
 nl_talk_gen(struct nl_talk *t, uint32_t *gen);
 
-/* Sends a batch and hears all that the kernel has to say. 0: committed. Else -errno,
- * the first of faults->v where that is not empty, and nothing was changed. faults
- * may be NULL. */
+/* Sends a batch, part after part, and hears all that the kernel has to say. 0: all
+ * committed. Else -errno, the first of faults->v where that is not empty, and nothing was
+ * changed by the part that failed; parts before it stand. faults may be NULL. */
 int
 nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faults);
 

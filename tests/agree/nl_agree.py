@@ -52,7 +52,8 @@ for plan in *.plan; do
     $load $plan 2>err || fail $n netlink
     show $n.netlink
     $load --again $plan 2>err || fail $n again
-    $load --salt 7 $plan 2>err || fail $n salt
+    # other names, and a stage of many small transactions
+    $load --salt 7 --most 140000 $plan 2>err || fail $n salt
     show $n.salt
     # over the rules of the plan before it in the same table
     clean

@@ -9,7 +9,7 @@
  *     nl_load --batch PLAN    its first two batches to standard output, the kernel not asked
  *     nl_load --show          every rule's bytecode, every set's elements
  *
- * --flags N: of the table. --salt N: other generation names. --keep SECONDS: stay, with the
+ * --flags N: of the table. --most N: bytes of a transaction. --salt N: other generation names. --keep SECONDS: stay, with the
  * socket that owns the table. Prints the time of each step to standard error with --times.
  */
 #include <errno.h>
@@ -32,6 +32,7 @@
 enum { TRIES = 10, INET = 1 };
 
 static bool times;
+static size_t most;
 
 static double
 now(void)
@@ -107,7 +108,7 @@ slurp(struct arena *a, const char *path, size_t *n)
 /* Builds and sends one of the batches. -ERESTART: somebody else was quicker. */
 static int
 send_one(struct nl_talk *t, int (*build)(const struct nl_job *, struct nl_batch *, const char **),
-    const struct nl_job *j, const char *what)
+    const struct nl_job *j, const char *what, uint32_t *gen)
 {
 	struct nl_faults *f = calloc(1, sizeof *f);
 	const char *who = NULL;
@@ -131,8 +132,10 @@ send_one(struct nl_talk *t, int (*build)(const struct nl_job *, struct nl_batch 
 		    strerror(-f->v[i].err), f->v[i].text);
 	if (err && !f->n)
 		fprintf(stderr, "nl_load: %s: %s\n", what, strerror(-err));
-	if (!err)
+	if (!err) {
 		err = (int)b.changes;
+		*gen = nl_gen_after(j->genid, &b);
+	}
 	nl_batch_free(&b);
 	free(f);
 	if (err < 0 && err != -ERESTART)
@@ -155,18 +158,16 @@ apply(struct nl_talk *t, struct nl_form *f, uint32_t flags, bool stage_only)
 		step("dump", since);
 		j.have = &d;
 		j.genid = d.genid;
-		err = send_one(t, nl_stage, &j, "stage");
-		if (err >= 0 && !stage_only) {
-			if (err > 0)
-				j.genid = nl_gen_next(d.genid);
-			err = send_one(t, nl_swap, &j, "swap");
-		}
+		j.most = most ? most : nl_talk_most(t);
+		err = send_one(t, nl_stage, &j, "stage", &j.genid);
+		if (err >= 0 && !stage_only)
+			err = send_one(t, nl_swap, &j, "swap", &j.genid);
 		if (err >= 0 && !stage_only) {
 			err = nl_talk_dump(t, a, INET, f->plan->table, NL_DUMP_RULES, TRIES, &d);
 			if (err)
 				die("dump", err);
 			j.genid = d.genid;
-			err = send_one(t, nl_sweep, &j, "sweep");
+			err = send_one(t, nl_sweep, &j, "sweep", &j.genid);
 		}
 		arena_free(a);
 		if (err >= 0)
@@ -279,6 +280,8 @@ main(int argc, char **argv)
 			salt.set = salt.chain = (uint32_t)strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--keep") && i + 1 < argc)
 			keep = (unsigned)strtoul(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--most") && i + 1 < argc)
+			most = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--times"))
 			times = true;
 		else if (argv[i][0] == '-')
@@ -327,7 +330,7 @@ main(int argc, char **argv)
 			die("dump", err);
 		if (!strcmp(mode, "--again"))
 			return !nl_in_force(f, &d);
-		return send_one(t, nl_remove, &j, "remove") < 0;
+		return send_one(t, nl_remove, &j, "remove", &j.genid) < 0;
 	}
 	apply(t, f, flags, !strcmp(mode, "--stage"));
 	getrusage(RUSAGE_SELF, &ru);

@@ -20,7 +20,6 @@ static void
 print(const struct nl_dump *d)
 {
 	struct buf b = BUF_INIT(1 << 20);
-	volatile uint8_t sum = 0;
 
 	for (uint32_t i = 0; i < d->nrule; i++)
 		for (uint32_t k = 0; k < d->rule[i].nexpr; k++)
@@ -31,8 +30,8 @@ print(const struct nl_dump *d)
 
 			if (!e->key != e->catchall)
 				abort();
-			for (uint32_t q = 0; e->key && q < d->set[i].key_len; q++)
-				sum ^= e->key[q];
+			if (e->key)
+				buf_add(&b, e->key, d->set[i].key_len);
 			if (e->more)
 				nl_verdict_text(&b, e->more->verdict);
 		}

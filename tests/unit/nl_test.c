@@ -420,8 +420,73 @@ a_generation_name_with_other_content_is_refused(void **state)
 	assert_null(b.bytes.p);
 	w->form->set[0].digest[20] ^= 1;
 	w->form->chain[1].digest[31] ^= 1;
+	d.chain[1].use = 2;
 	assert_int_equal(nl_stage(&j, &b, &w->who), -EEXIST);
 	assert_string_equal(w->who, w->form->chain[1].name);
+	/* nothing jumps to it: it goes */
+	d.chain[1].use = 1;
+	assert_int_equal(nl_stage(&j, &b, &w->who), 0);
+	assert_int_equal(count(&b, NFT_MSG_DELCHAIN), 1);
+	assert_int_equal(count(&b, NFT_MSG_NEWCHAIN), 1);
+	nl_batch_free(&b);
+	world_end(w);
+}
+
+static void
+what_an_interrupted_stage_left_is_not_believed(void **state)
+{
+	struct world *w = world();
+	struct nl_job j = {.a = w->a, .form = w->form, .genid = 9, .most = 100000};
+	struct nl_batch b;
+	unsigned seen = 0;
+
+	(void)state;
+	assert_int_equal(nl_stage(&j, &b, &w->who), 0);
+	assert_non_null(b.next);
+	assert_non_null(b.next->next);
+	for (const struct nl_batch *p = &b; p; p = p->next) {
+		struct nl_dump d = {0};
+		struct nl_job again = {.a = w->a, .form = w->form, .have = &d};
+		struct nl_batch c;
+
+		assert_true(p->bytes.n <= j.most);
+		for (const struct nl_batch *q = &b; q != p->next; q = q->next)
+			commit(w, &d, q);
+		assert_int_equal(nl_stage(&again, &c, &w->who), 0);
+		/* until a rule looks into the list, it may be half a list */
+		assert_int_equal(count(&c, NFT_MSG_DELSET), d.nset && !d.nrule ? 1 : 0);
+		seen += d.nset && !d.nrule;
+		assert_true(d.nrule ? c.bytes.n < 20000 : c.bytes.n > 300000);
+		assert_true(p->next || c.changes == 0);
+		nl_batch_free(&c);
+	}
+	assert_true(seen > 3);
+	assert_int_equal(nl_gen_after(7, b.next->next), 7); /* only the first knows of changes */
+	assert_true(nl_gen_after(UINT32_MAX - 1, &b) >= 2); /* 0 is no generation */
+	nl_batch_free(&b);
+	world_end(w);
+}
+
+static void
+a_chain_that_lost_a_rule_is_filled_again_in_one_transaction(void **state)
+{
+	struct world *w = world();
+	struct nl_batch b = batch(w, nl_stage, NULL);
+	struct nl_job j = {.a = w->a, .form = w->form, .most = 20000};
+	struct nl_dump d = {0};
+
+	(void)state;
+	commit(w, &d, &b);
+	nl_batch_free(&b);
+	j.have = &d;
+	assert_string_equal(d.rule[d.nrule - 1].chain, w->form->chain[2].name);
+	d.nrule--;
+	assert_int_equal(nl_stage(&j, &b, &w->who), 0);
+	assert_null(b.next);
+	assert_int_equal(count(&b, NFT_MSG_DELRULE), 1);
+	assert_int_equal(count(&b, NFT_MSG_NEWRULE), 2);
+	assert_int_equal(count(&b, NFT_MSG_NEWCHAIN), 0);
+	nl_batch_free(&b);
 	world_end(w);
 }
 
@@ -650,6 +715,8 @@ main(void)
 		cmocka_unit_test(what_is_there_is_not_sent_again_and_reads_as_in_force),
 		cmocka_unit_test(generation_names_follow_content_upwards_only),
 		cmocka_unit_test(a_generation_name_with_other_content_is_refused),
+		cmocka_unit_test(what_an_interrupted_stage_left_is_not_believed),
+		cmocka_unit_test(a_chain_that_lost_a_rule_is_filled_again_in_one_transaction),
 		cmocka_unit_test(the_table_of_others_is_left_to_them),
 		cmocka_unit_test(a_base_chain_that_is_no_longer_wanted_goes_with_the_swap),
 		cmocka_unit_test(names_that_this_host_does_not_know_are_told),
