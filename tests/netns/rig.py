@@ -185,7 +185,9 @@ class Rig:
 		self.cgroup_name = self.cgroup_fd = None
 		self.cgroup_why = "not asked for"
 		self.pretended = False		# folders where control groups would be
-		self.dir = tempfile.TemporaryDirectory(prefix="mailreeve-rig-")
+		# Our files are gone with our mount namespace, however we end.
+		private = room.libc.mount(b"none", b"/run", b"tmpfs", 0, None) == 0
+		self.dir = tempfile.TemporaryDirectory(prefix="mailreeve-rig-", dir="/run" if private else None)
 		for name in ROOMS:
 			self._open(name)
 		self._wire()
