@@ -287,7 +287,8 @@ bind_day(struct bind *b, const struct shape_type *t, const struct doc_node *n,
 	if (scalar_day(n->s, n->n, &v->y, &v->m, &v->d))
 		return true;
 	diag_hint(b->d, wrong(b, DIAG_E0311, t, n, w),
-	    "a day of the calendar: four digits, two, two, as in `%s`", example(t, w));
+	    "a day of the calendar, from 1970 to %d: four digits, two, two, as in `%s`; "
+	    "what has no end has no `until`", (int)SHAPE_YEAR_MOST, example(t, w));
 	return false;
 }
 

@@ -149,7 +149,7 @@ month_days(int y, int m)
 bool
 shape_day_ok(int y, int m, int d)
 {
-	return y >= 1970 && y <= 9999 && m >= 1 && m <= 12 && d >= 1 && d <= month_days(y, m);
+	return y >= 1970 && y <= SHAPE_YEAR_MOST && m >= 1 && m <= 12 && d >= 1 && d <= month_days(y, m);
 }
 
 void

@@ -178,7 +178,11 @@ shape_name_ok(const char *s, size_t n);
 
 enum { SHAPE_NAME_MOST = 48, SHAPE_TEXT_MOST = 1000 };
 
-/* Whether y-m-d is a day of the calendar in 1970..9999; makes it the day after. */
+/* The kernel counts nanoseconds in 64 bits: a later date would come round again, as one
+ * that is over. */
+enum { SHAPE_YEAR_MOST = 2553 };
+
+/* Whether y-m-d is a day of the calendar in 1970..SHAPE_YEAR_MOST; makes it the day after. */
 bool
 shape_day_ok(int y, int m, int d);
 void

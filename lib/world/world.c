@@ -124,6 +124,24 @@ zone_name_ok(const char *zone)
 	    zone[strspn(zone, set)] == 0;
 }
 
+/* Where clocks go back over midnight, a day has two: it begins with the first. (Where they
+ * go forward over it, mktime() gives the first second there is.) */
+static time_t
+first_midnight(const struct tm *day)
+{
+	enum { STEP = 1800, MOST = 3 * 3600 };
+	struct tm tm = *day, at;
+	time_t t = mktime(&tm), first = t;
+
+	for (time_t s = STEP; s <= MOST; s += STEP) {
+		time_t u = t - s;
+
+		if (t >= s && localtime_r(&u, &at) && at.tm_mday == day->tm_mday)
+			first = u;
+	}
+	return first;
+}
+
 /*
  * The C library knows the zones; it reads TZ from the environment and takes
  * UTC for a zone that it does not have, so that is ruled out first.
@@ -151,7 +169,7 @@ world_day(void *arg, const char *zone, int y, int m, int d, uint64_t *sec)
 		snprintf(path, sizeof path, ":/usr/share/zoneinfo/%s", zone);
 		setenv("TZ", path, 1);
 		tzset();
-		t = mktime(&tm);
+		t = first_midnight(&tm);
 		if (old)
 			setenv("TZ", old, 1);
 		else

@@ -102,6 +102,9 @@ days_are_of_the_calendar(void **state)
 	}
 	assert_true(shape_day_ok(2028, 2, 29) && shape_day_ok(2000, 2, 29));
 	assert_false(shape_day_ok(2100, 2, 29) || shape_day_ok(1969, 12, 31));
+	/* the kernel's clock of 64 bits of nanoseconds ends in July 2554 */
+	assert_true(shape_day_ok(2553, 12, 31));
+	assert_false(shape_day_ok(2554, 7, 21) || shape_day_ok(9999, 12, 31));
 	assert_false(shape_day_ok(2027, 0, 1) || shape_day_ok(2027, 13, 1) || shape_day_ok(2027, 1, 0));
 	shape_day_next(&y, &m, &d);
 	assert_true(y == 2000 && m == 1 && d == 1);
