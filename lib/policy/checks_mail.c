@@ -129,7 +129,7 @@ check_submission(struct load *l)
 		check_unique(l, s);
 	for (size_t i = 0; i < s->napplication; i++)
 		check_class(l, s->application[i]);
-	if (s->present && !s->nroute && !s->napplication && !s->unregistered_via &&
+	if (s->present && !s->napplication && s->unregistered_refuse && !s->nroute &&
 	    !l->d->errors)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0457, s->at,
 		    "the forwarder has nobody to serve: no routes, no applications, and whoever is "

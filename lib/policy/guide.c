@@ -65,7 +65,8 @@ static const struct {
 	    "says nothing. Outbound rejects unless told otherwise, inbound drops. `log: true` hands "
 	    "each refused packet to nflog group 587.\n\n"
 	    "`mode: observe` at a point counts and logs what would be refused and refuses nothing: "
-	    "the way to try a policy on a live network."},
+	    "the way to try a policy on a live network. What is observed passes, so the point's tests "
+	    "then say `expect: allow`."},
 	{"DATES",
 	    "`since` begins with its day and `until` ends with its day, in the policy's `timezone`. "
 	    "Both go into the kernel as seconds, so an exemption ends by itself, without a new "
@@ -79,7 +80,8 @@ static const struct {
 	    "window, and what is done above: log, reject or drop. In the kernel it is a token bucket: "
 	    "it starts full and fills evenly, so at most twice the figure passes in one window. IPv6 "
 	    "sources are counted by /64. The kernel remembers 65,535 sources; when it can remember no "
-	    "more, a new source counts as over the limit."},
+	    "more, a new source counts as over the limit. `to:` narrows a limit to destinations; all ports "
+	    "that are allowed there count."},
 	{"FAMILIES",
 	    "Write both families, or say which one is meant: `families: ipv4` on a network or relay "
 	    "that has no IPv6 addresses. A rule whose set is empty for one family would leave a hole "
@@ -91,7 +93,8 @@ static const struct {
 	    "relay's `host` is for the forwarder, which resolves it at each connection and uses only "
 	    "addresses that lie in the relay's ranges."},
 	{"LOADING THE RULES",
-	    "By default the rules are base chains in a table of their own, `inet mailreeve`. An accept "
+	    "By default the rules are base chains in a table of their own, `inet mailreeve` for a router "
+	    "and `inet mailreeve-host` for a host; a machine runs at most one point of each kind. An accept "
 	    "in one nftables chain cannot overrule a drop in another, so beside other rules they can "
 	    "only narrow. Load the text with `nft -f FILE`: it replaces that table as a whole, in one "
 	    "transaction, and touches no other.\n\n"
@@ -99,9 +102,11 @@ static const struct {
 	    "milliseconds after a replacement (5 for 10,000 ranges, 60 for 100,000) sets are empty and "
 	    "packets pass or fail that should not. To replace the rules under traffic without that, "
 	    "load them in two files, which take turns with two tables:\n\n"
-	    "  mailreeve compile POLICY --part stage --slot b | nft -f -\n"
-	    "  mailreeve compile POLICY --part swap --slot b | nft -f -\n\n"
-	    "and the next time with --slot a.\n\n"
+	    "  mailreeve compile POLICY --part stage --slot b -o stage.nft\n"
+	    "  mailreeve compile POLICY --part swap --slot b -o swap.nft\n"
+	    "  nft -f stage.nft && nft -f swap.nft\n\n"
+	    "and the next time with --slot a. `nft list ruleset` shows dates by the clock of whoever "
+	    "lists them.\n\n"
 	    "With `as: chains` the rules are regular chains in `table inet filter`, hooked nowhere; the "
 	    "administrator's own chains jump to them, for example with `jump mailreeve-forward` in the "
 	    "forward chain of the same table. There what the policy allows is accepted, what it "

@@ -364,8 +364,8 @@ capture_make(struct load *l, struct policy_judge *j, const struct raw_judge *raw
 	}
 	if (why)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0433, j->capture_at, "%s", why), "%s", hint);
-	else
-		j->capture = raw->capture.n;
+	else if ((j->capture = raw->capture.n))
+		j->forwarder = l->p->submission.user;
 }
 
 static bool

@@ -225,7 +225,7 @@ static const struct shape_type sources = {
 	{"include", &paths, FI(include), false, \
 		"Other files with networks, ports, relays and kinds, beside or below this one.", \
 		"[networks/cudn.yaml]", NULL}, \
-	{"networks", &networks, FI(networks), false, "Sets of addresses, by name.", NULL, "MIS-02"}, \
+	{"networks", &networks, FI(networks), false, "Sets of addresses, by name; one that has ranges only may be a list.", NULL, "MIS-02"}, \
 	{"ports", &ports, FI(ports), false, \
 		"Sets of ports, by name. Built in: smtp, submission, submissions, imap, imaps, pop3, " \
 		"pop3s, mail.", NULL, "CAM-07"}, \

@@ -35,7 +35,7 @@ static const struct shape_type port = {
 };
 
 static const struct shape_word tls_words[] = {
-	{"none", POLICY_TLS_NONE, "TLS is not asked for; used where the relay offers it"},
+	{"none", POLICY_TLS_NONE, "TLS is not required; it is used where the relay offers it"},
 	{"starttls", POLICY_TLS_STARTTLS, "STARTTLS is required"},
 	{"implicit", POLICY_TLS_IMPLICIT, "TLS from the first byte, required"},
 	{"forbidden", POLICY_TLS_FORBIDDEN, "TLS is never begun"},

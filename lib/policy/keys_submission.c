@@ -208,6 +208,7 @@ static const struct shape_type mode = {
 
 static const struct shape_word refuse_words[] = {
 	{"refuse", 1, "it may send nothing"},
+	{"route", 0, "its mail goes by `routes`, as that of others"},
 	{0},
 };
 

@@ -260,6 +260,8 @@ struct policy_judge {
 	bool capture;              /* host outbound: what is refused on port 25, sent by a
 	                              local program as a new connection, is
 	                              redirected to the forwarder */
+	const char *forwarder;     /* with capture: the forwarder's own user, whose packets are
+	                              refused and not redirected (to itself, for ever) */
 	struct text_span capture_at;
 };
 

@@ -216,6 +216,10 @@ unregistered_read(struct load *l, const struct raw_unregistered *raw, struct pol
 	const struct policy_relay *r;
 
 	s->unregistered_refuse = raw->word.n;
+	if (raw->word.ok && !raw->word.n && !l->file[0]->raw.submission.routes.node)
+		diag_hint(l->d, diag_add(l->d, DIAG_E0457, raw->word.node->at,
+		    "there are no routes for what is unregistered"),
+		    "write `routes`, or `unregistered: {via: RELAY}`");
 	s->unregistered_via = r = relay_forward(l, &raw->via);
 	if (!r || (!r->registration && !r->senders_registered))
 		return;

@@ -162,6 +162,8 @@ shape_manual_print(struct buf *out, const struct shape_type *root)
 {
 	struct manual m = {.out = out, .a = arena_new()};
 
+	/* examples are not to be broken or stretched */
+	buf_str(out, ".ad l\n.nh\n");
 	queue(&m, root);
 	for (; m.done < m.nsaid; m.done++) {
 		const struct shape_type *t = m.said[m.done];

@@ -472,6 +472,17 @@ COL_05_the_forwarder_listens_at_both_loopbacks(void **state)
 }
 
 static void
+COL_26_the_unregistered_may_go_by_routes(void **state)
+{
+	const struct policy *p = load(*state, HEAD
+	    "relays: {r: {host: a.example.org, endpoints: [{port: 25, tls: none}]}}\n"
+	    "submission: {unregistered: route, routes: [{to: any, via: r}]}\n");
+
+	assert_false(p->submission.unregistered_refuse);
+	assert_null(p->submission.unregistered_via);
+}
+
+static void
 COL_33_a_registration_is_what_was_written(void **state)
 {
 	const struct policy *p = load_whole(*state);
@@ -685,6 +696,7 @@ main(void)
 		TEST(CAM_13_a_limit_counts_towards_the_relays),
 		TEST(statements_that_share_no_packet_do_not_contradict),
 		TEST(COL_05_the_forwarder_listens_at_both_loopbacks),
+		TEST(COL_26_the_unregistered_may_go_by_routes),
 		TEST(COL_33_a_registration_is_what_was_written),
 		TEST(CAM_14_limits_of_mail_count_what_they_say),
 		TEST(a_test_is_a_packet_or_a_message),

@@ -32,6 +32,7 @@ world_file_read(struct arena *a, const char *path, size_t *len)
 	size_t n = 0, cap = 1 << 16;
 	char *p;
 
+	*len = 0;
 	if (!f)
 		return NULL;
 	p = arena_alloc(a, cap + 1);
