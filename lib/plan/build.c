@@ -426,6 +426,25 @@ capture(struct lower *l, const struct policy_judge *j)
 	return true;
 }
 
+/*
+ * Her own chains may still jump to what an earlier version of the policy had:
+ * an entry chain without rules, so that loading empties it. Not the forward
+ * chain where it may belong to a router point on the same machine.
+ */
+static void
+empty_entries(struct lower *l, bool capture_too, bool forward)
+{
+	if (!l->chains)
+		return;
+	for (size_t i = 0; i < l->p->npoint; i++)
+		forward = forward && (l->p->point[i]->kind != POLICY_ROUTER ||
+		    l->p->point[i]->as != POLICY_AS_CHAINS);
+	if (forward)
+		entry(l, PACKET_FORWARD, PLAN_FILTER);
+	if (capture_too)
+		entry(l, PACKET_OUTPUT, PLAN_NAT);
+}
+
 static void
 host(struct lower *l)
 {
@@ -445,8 +464,7 @@ host(struct lower *l)
 	if (!out->present || !lower_seen(l, out, &b.seen)) {
 		if (l->chains)
 			entry(l, PACKET_OUTPUT, PLAN_FILTER);
-		if (l->chains && l->pt->containers)
-			entry(l, PACKET_FORWARD, PLAN_FILTER);
+		empty_entries(l, true, true);
 		return;
 	}
 	b.judge = out;
@@ -463,6 +481,7 @@ host(struct lower *l)
 	if (out->capture && !l->pt->observe)
 		captured = capture(l, out);
 	host_hook(l, PACKET_OUTPUT, &b.seen, out, judge, captured);
+	empty_entries(l, !captured, !l->pt->containers);
 }
 
 /* ---- the whole ---------------------------------------------------------------- */

@@ -607,6 +607,40 @@ names_that_nft_would_not_read_are_made_so(void **state)
 	arena_free(a);
 }
 
+/* In a table of the administrator's, what an earlier version of the policy had would
+ * live on where her chains still jump to it. */
+static void
+every_entry_of_a_host_is_made_in_chains(void **state)
+{
+	static const char *const entry[] = {"mailreeve-forward", "mailreeve-output",
+	    "mailreeve-input", "mailreeve-capture"};
+	struct rnd r = {seed};
+
+	(void)state;
+	for (int round = 0; round < 200; round++) {
+		uint64_t here = r.s;
+		struct arena *a = arena_new();
+		struct policy *p = rnd_policy(&r, a, 5, true);
+		struct plan *plan;
+
+		if (p->point[0]->kind == POLICY_HOST) {
+			settle(p);
+			p->point[0]->as = POLICY_AS_CHAINS;
+			plan = plan_of_point(a, p, p->point[0], diags_new(a));
+			assert_non_null(plan);
+			for (size_t e = 0; e < sizeof entry / sizeof *entry; e++) {
+				uint32_t i = 0;
+
+				while (i < plan->nchain && strcmp(plan->chain[i].name, entry[e]))
+					i++;
+				if (i == plan->nchain || !plan->chain[i].entry)
+					fail_msg("seed %llu: no %s", (unsigned long long)here, entry[e]);
+			}
+		}
+		arena_free(a);
+	}
+}
+
 int
 main(void)
 {
@@ -623,6 +657,7 @@ main(void)
 		cmocka_unit_test(E0801_and_E0802_limits_that_no_kernel_counts),
 		cmocka_unit_test(E0803_users_on_a_router),
 		cmocka_unit_test(names_that_nft_would_not_read_are_made_so),
+		cmocka_unit_test(every_entry_of_a_host_is_made_in_chains),
 	};
 	const char *s = getenv("SEED");
 
