@@ -23,6 +23,7 @@ MAP = {
     'lib/mail': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
     'lib/plan': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
     'lib/nl': ['lib/base', 'lib/plan'],
+    'lib/vm': ['lib/base', 'lib/addr', 'lib/flow', 'lib/nl'],
     'lib/look': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail'],
     'lib/world': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
     'lib/compile': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
@@ -46,6 +47,10 @@ OWNER = {
 
 # room: files that it may include from a room it may not include as a whole
 GENERIC = {'lib/flow': ['lib/flow/field', 'lib/flow/ival', 'lib/flow/fdd']}
+
+# room: of these rooms it may include these headers alone
+PARTS = {'lib/vm': {'lib/flow': ['flow/field.h', 'flow/ival.h', 'flow/fdd.h'],
+                    'lib/nl': ['nl/dump.h']}}
 
 BANNED = ['strcpy', 'strcat', 'sprintf', 'vsprintf', 'gets', 'strtok', 'atoi', 'atol', 'alloca',
           'popen', 'system', 'cidr_from_str', 'cidr_to_str']
@@ -109,6 +114,9 @@ def check(path):
             errors.append(f'{rel}:{n}: "{name}" is in no room')
         elif target != room and target not in MAP[room]:
             errors.append(f'{rel}:{n}: {room} may not include {target} ("{name}")')
+        parts = PARTS.get(room, {}).get(target)
+        if parts and name not in parts:
+            errors.append(f'{rel}:{n}: {room} may include of {target} only {", ".join(parts)}')
         if rel.startswith(tuple(g + '.' for g in GENERIC.get(room, []))) and target == 'lib/policy':
             errors.append(f'{rel}:{n}: the generic part of {room} may not include {target}')
     code = code_only(text)

@@ -1,0 +1,754 @@
+/*
+ * rule: one rule for all packets, its expressions from left to right.
+ *
+ * A load puts sources into registers; a comparison becomes a guard on all that follows.
+ * Where what a load gives depends on the packet (its family, its protocol, whether it has
+ * a connection) the rest of the rule is executed for each case.
+ */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "addr/packet.h"
+#include "base/arena.h"
+#include "base/hash.h"
+#include "vm/inside.h"
+
+enum { BASE_NETWORK = 1, BASE_TRANSPORT = 2 };
+enum {
+	META_PROTOCOL = 1, META_MARK = 3, META_IIF, META_OIF, META_IIFNAME, META_OIFNAME,
+	META_SKUID = 10, META_SKGID = 11, META_NFPROTO = 15, META_L4PROTO = 16, META_TIME = 30,
+};
+enum {
+	CT_STATE, CT_DIRECTION, CT_MARK = 3, CT_L3PROTO = 7, CT_PROTO = 10, CT_PROTO_SRC,
+	CT_PROTO_DST, CT_SRC_IP = 19, CT_DST_IP, CT_SRC_IP6, CT_DST_IP6,
+};
+enum { FIB_ADDRTYPE = 3, FIB_DADDR = 2, SOCKET_CGROUP = 3, DYNSET_DELETE = 2 };
+enum { OBJECT_QUOTA = 2, OBJECT_LIMIT = 4, OBJECT_CONNLIMIT = 5, OBJECT_SYNPROXY = 10 };
+enum { EXTHDR_IPV6 = 0, EXTHDR_PRESENT = 1 };
+enum { CT_UNTRACKED_BIT = 64, CT_INVALID_BIT = 1, LOCAL_TYPE = 2 };
+
+/* ---- cases ------------------------------------------------------------------------------- */
+
+const struct changed *
+rule_now(const struct exec *x)
+{
+	return &x->v->state[x->state]->c;
+}
+
+static fdd_ref
+on(const struct exec *x)
+{
+	return fdd_leaf(x->v->state[x->state]->on);
+}
+
+static fdd_ref
+guarded(struct exec *x, uint32_t i, fdd_ref c)
+{
+	struct exec y = *x;
+
+	if (c == NO)
+		return on(x);
+	case_narrow(&y, c);
+	return guard(x->v, x->state, c, rule_go(&y, i + 1));
+}
+
+static fdd_ref
+lost_rest(struct exec *x, uint32_t i, const char *why)
+{
+	return guarded(x, i, not_known(cause_of(x->v, x->rule, i, why)));
+}
+
+fdd_ref
+rule_other(struct exec *x, uint32_t i, const char *why)
+{
+	uint32_t o = outcome(V_OTHER, 0);
+
+	return fdd_leaf(leaf_of(x->v, &o, 1, BY_UNKNOWN,
+	    cause_of(x->v, x->rule, i, why) + 1));
+}
+
+/* Goes on from i in the changed state. */
+static fdd_ref
+change(struct exec *x, uint32_t i, const struct changed *c)
+{
+	uint32_t s = state_of(x->v, c);
+
+	if (s == UINT32_MAX)
+		return rule_other(x, i, "too many ways to change a packet");
+	x->state = s;
+	return rule_go(x, i + 1);
+}
+
+/* ---- loads -------------------------------------------------------------------------------- */
+
+static void
+put_byte(struct exec *x, struct sym *b, enum source s, unsigned idx, uint8_t how,
+    const uint8_t *is, uint32_t i)
+{
+	(void)x;
+	if (how == SAME)
+		*b = (struct sym){(uint8_t)s, (uint8_t)idx, 0xff, 0};
+	else if (how == FIXED)
+		*b = (struct sym){S_FIXED, 0, 0, is[idx]};
+	else
+		*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
+}
+
+static void
+network_byte(struct exec *x, struct sym *b, uint32_t o, uint32_t i)
+{
+	static const uint8_t none[16];
+	const struct changed *c = rule_now(x);
+	uint8_t dst4[4];
+
+	memcpy(dst4, &c->dst4_is, sizeof dst4);
+	*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
+	if (x->families == 1 << ADDR_V4) {
+		if (o == 9)
+			*b = (struct sym){S_L4PROTO, 0, 0xff, 0};
+		else if (o >= 12 && o < 16)
+			put_byte(x, b, S_SRC4, o - 12, c->src4, none, i);
+		else if (o >= 16 && o < 20)
+			put_byte(x, b, S_DST4, o - 16, c->dst4, dst4, i);
+		else if (o == 6)           /* no fragment */
+			b->mask = 0xc0;
+		else if (o == 7)
+			*b = (struct sym){S_FIXED, 0, 0, 0};
+	} else {
+		if (o == 6)
+			*b = (struct sym){S_L4PROTO, 0, 0xff, 0};
+		else if (o >= 8 && o < 24)
+			put_byte(x, b, S_SRC6, o - 8, c->src6, none, i);
+		else if (o >= 24 && o < 40)
+			put_byte(x, b, S_DST6, o - 24, c->dst6, c->dst6_is, i);
+	}
+}
+
+static void
+transport_byte(struct exec *x, struct sym *b, uint32_t o, uint32_t i)
+{
+	const struct changed *c = rule_now(x);
+	uint8_t port[2] = {(uint8_t)(c->dport_is >> 8), (uint8_t)c->dport_is};
+
+	*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
+	if (o < 2 && case_protocols(x, case_has_ports) == 1)
+		put_byte(x, b, S_SPORT, o, c->sport, port, i);
+	else if (o < 4 && case_protocols(x, case_has_ports) == 1)
+		put_byte(x, b, S_DPORT, o - 2, c->dport, port, i);
+	else if (o == 13 && case_protocols(x, case_is_tcp) == 1)
+		*b = (struct sym){S_FLAGS, 0, 0xff, 0};
+}
+
+static fdd_ref
+payload(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	uint32_t base = e->u.payload.base, o = e->u.payload.offset, n = e->u.payload.len;
+	struct changed c = *rule_now(x);
+	struct sym *b;
+
+	if (e->u.payload.sreg != NL_NO_REG) {
+		if (base == BASE_NETWORK) {
+			c.src4 = c.dst4 = c.src6 = c.dst6 = LOST;
+			return o >= 10 && o + n <= 12 ? rule_go(x, i + 1) : change(x, i, &c);
+		}
+		if (base == BASE_TRANSPORT && o < 4) {
+			c.sport = c.dport = LOST;
+			return change(x, i, &c);
+		}
+		return rule_go(x, i + 1);
+	}
+	if (base == BASE_NETWORK && x->families == (1 << ADDR_V4 | 1 << ADDR_V6))
+		return case_by_family(x, i);
+	if (base == BASE_TRANSPORT && o < 4 && case_protocols(x, case_has_ports) < 0)
+		return case_by_protocol(x, i, case_has_ports);
+	if (base == BASE_TRANSPORT && o <= 13 && o + n > 13 && case_protocols(x, case_is_tcp) < 0)
+		return case_by_protocol(x, i, case_is_tcp);
+	b = reg_clear(x, e->u.payload.dreg, n);
+	for (uint32_t j = 0; b && j < n; j++) {
+		if (base == BASE_NETWORK)
+			network_byte(x, &b[j], o + j, i);
+		else if (base == BASE_TRANSPORT)
+			transport_byte(x, &b[j], o + j, i);
+		else
+			b[j] = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
+	}
+	return rule_go(x, i + 1);
+}
+
+/* A mark: its register's bytes, as far as they are known. */
+static void
+mark(const struct exec *x, unsigned r, uint8_t *how, uint32_t *is)
+{
+	uint8_t b[4];
+
+	*how = LOST;
+	*is = 0;
+	if (reg_is_fixed(x, r, sizeof b, b)) {
+		*how = FIXED;
+		memcpy(is, b, sizeof b);
+	}
+}
+
+static void
+load_mark(struct exec *x, uint32_t i, unsigned r, enum source s, uint8_t how, uint32_t is)
+{
+	if (how == SAME)
+		reg_source(x, r, s, true);
+	else if (how == FIXED)
+		reg_number(x, r, is);
+	else
+		reg_lost(x, r, 4, i);
+}
+
+/* Whose socket sends, at the hooks where there is one. */
+static fdd_ref
+owner(struct exec *x, uint32_t i, unsigned r, enum source s)
+{
+	struct exec y = *x;
+
+	if (x->at.way == WAY_OUTPUT) {
+		if (s == S_LOST)
+			reg_lost(x, r, 4, i);
+		else
+			reg_source(x, r, s, true);
+		return rule_go(x, i + 1);
+	}
+	if (x->at.way == WAY_FORWARD)
+		return on(x);
+	reg_lost(&y, r, 4, i);
+	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), on(x),
+	    guarded(&y, i, not_known(cause_of(x->v, x->rule, i, "a socket that receives"))));
+}
+
+static void
+interface(struct exec *x, unsigned r, enum source s, bool there, bool host)
+{
+	static const uint8_t nothing[16];
+
+	if (there)
+		reg_source(x, r, s, host);
+	else
+		reg_fixed(x, r, nothing, source_row(s)->bytes);
+}
+
+static fdd_ref
+meta(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	bool in = x->at.way != WAY_OUTPUT, out = x->at.hook != HOOK_PRE && x->at.hook != HOOK_IN;
+	unsigned r = e->u.meta.dreg;
+	struct changed c = *rule_now(x);
+
+	if (e->u.meta.sreg != NL_NO_REG) {
+		if (e->u.meta.key != META_MARK)
+			return rule_go(x, i + 1);
+		mark(x, e->u.meta.sreg, &c.mark, &c.mark_is);
+		return change(x, i, &c);
+	}
+	switch (e->u.meta.key) {
+	case META_PROTOCOL:
+		reg_source(x, r, S_ETHERTYPE, false);
+		break;
+	case META_MARK:
+		load_mark(x, i, r, S_MARK, c.mark, c.mark_is);
+		break;
+	case META_IIF:
+		interface(x, r, S_IIFX, in, true);
+		break;
+	case META_OIF:
+		interface(x, r, S_OIFX, out, true);
+		break;
+	case META_IIFNAME:
+		interface(x, r, S_IIF, in, false);
+		break;
+	case META_OIFNAME:
+		interface(x, r, S_OIF, out, false);
+		break;
+	case META_SKUID:
+		return owner(x, i, r, S_UID);
+	case META_SKGID:
+		return owner(x, i, r, S_LOST);
+	case META_NFPROTO:
+		reg_source(x, r, S_NFPROTO, false);
+		break;
+	case META_L4PROTO:
+		reg_source(x, r, S_L4PROTO, false);
+		break;
+	case META_TIME:
+		reg_source(x, r, S_TIME, true);
+		break;
+	default:
+		reg_lost(x, r, 16, i);
+	}
+	return rule_go(x, i + 1);
+}
+
+/* The connection's tuple, in a packet that makes it: the packet's own, before NAT. */
+static bool
+tuple(struct exec *x, unsigned r, uint32_t key)
+{
+	switch (key) {
+	case CT_PROTO_SRC:
+		reg_source(x, r, S_SPORT, false);
+		return true;
+	case CT_PROTO_DST:
+		reg_source(x, r, S_DPORT, false);
+		return true;
+	case CT_SRC_IP:
+		reg_source(x, r, S_SRC4, false);
+		return true;
+	case CT_DST_IP:
+		reg_source(x, r, S_DST4, false);
+		return true;
+	case CT_SRC_IP6:
+		reg_source(x, r, S_SRC6, false);
+		return true;
+	case CT_DST_IP6:
+		reg_source(x, r, S_DST6, false);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static fdd_ref
+tuple_load(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	uint32_t key = e->u.ct.key;
+	bool ports = key == CT_PROTO_SRC || key == CT_PROTO_DST;
+	struct exec y = *x, z = *x;
+
+	if (ports && case_protocols(x, case_has_ports) < 0)
+		return case_by_protocol(x, i, case_has_ports);
+	if (!ports && key >= CT_SRC_IP && x->families == (1 << ADDR_V4 | 1 << ADDR_V6))
+		return case_by_family(x, i);
+	if (key >= CT_SRC_IP &&
+	    (key <= CT_DST_IP) != (x->families == 1 << ADDR_V4))
+		return on(x);
+	if (ports && case_protocols(x, case_has_ports) == 0) {
+		reg_lost(x, e->u.ct.dreg, 2, i);
+		return rule_go(x, i + 1);
+	}
+	reg_lost(&z, e->u.ct.dreg, 16, i);
+	if (key == CT_PROTO_DST)
+		reg_source(&z, e->u.ct.dreg, S_CTPORT, false);
+	tuple(&y, e->u.ct.dreg, key);
+	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_go(&y, i + 1), rule_go(&z, i + 1));
+}
+
+/* What a connection tells; where there is none the rule ends. */
+static fdd_ref
+ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	unsigned r = e->u.ct.dreg;
+	struct exec y = *x;
+	fdd_ref rest;
+
+	if (x->at.early)
+		return on(x);
+	switch (e->u.ct.key) {
+	case CT_MARK:
+		load_mark(&y, i, r, S_CTMARK, rule_now(x)->ctmark, rule_now(x)->ctmark_is);
+		rest = rule_go(&y, i + 1);
+		break;
+	case CT_L3PROTO:
+		reg_source(&y, r, S_NFPROTO, false);
+		rest = rule_go(&y, i + 1);
+		break;
+	case CT_PROTO:
+		reg_source(&y, r, S_L4PROTO, false);
+		rest = rule_go(&y, i + 1);
+		break;
+	case CT_DIRECTION: {
+		struct exec z = *x;
+
+		reg_fixed(&y, r, "", 1);
+		reg_lost(&z, r, 1, i);
+		rest = case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_go(&y, i + 1),
+		    rule_go(&z, i + 1));
+		break;
+	}
+	default:
+		if (e->u.ct.dir == 0 && (e->u.ct.key == CT_PROTO_SRC || e->u.ct.key == CT_PROTO_DST ||
+		    (e->u.ct.key >= CT_SRC_IP && e->u.ct.key <= CT_DST_IP6))) {
+			rest = tuple_load(&y, i, e);
+			break;
+		}
+		reg_lost(&y, r, 16, i);
+		rest = rule_go(&y, i + 1);
+	}
+	if (rule_now(x)->state == FIXED)
+		return on(x);
+	return guard(x->v, x->state, case_in_states(x, PACKET_NEW, PACKET_RELATED), rest);
+}
+
+static fdd_ref
+ct(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	struct changed c = *rule_now(x);
+
+	if (e->u.ct.sreg != NL_NO_REG) {
+		if (e->u.ct.key != CT_MARK)
+			return rule_go(x, i + 1);
+		mark(x, e->u.ct.sreg, &c.ctmark, &c.ctmark_is);
+		return change(x, i, &c);
+	}
+	if (e->u.ct.key != CT_STATE)
+		return ct_load(x, i, e);
+	if (c.state == FIXED)
+		reg_number(x, e->u.ct.dreg, CT_UNTRACKED_BIT);
+	else if (x->at.early)
+		reg_number(x, e->u.ct.dreg, CT_INVALID_BIT);
+	else
+		reg_source(x, e->u.ct.dreg, S_STATE, true);
+	return rule_go(x, i + 1);
+}
+
+static fdd_ref
+fib(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	const struct changed *c = rule_now(x);
+
+	if (e->u.fib.result != FIB_ADDRTYPE || e->u.fib.flags != FIB_DADDR)
+		reg_lost(x, e->u.fib.dreg, 16, i);
+	else if (c->local)
+		reg_number(x, e->u.fib.dreg, LOCAL_TYPE);
+	else if (c->dst4 != SAME || c->dst6 != SAME)
+		reg_lost(x, e->u.fib.dreg, 4, i);
+	else
+		reg_source(x, e->u.fib.dreg, S_DSTTYPE, true);
+	return rule_go(x, i + 1);
+}
+
+static fdd_ref
+sock(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	if (e->u.socket.key == SOCKET_CGROUP && x->at.way == WAY_OUTPUT) {
+		x->level = (uint8_t)e->u.socket.level;
+		reg_source(x, e->u.socket.dreg, S_CGROUP, true);
+		return rule_go(x, i + 1);
+	}
+	reg_lost(x, e->u.socket.dreg, 8, i);
+	return lost_rest(x, i, "a socket that receives");
+}
+
+/* ---- computing ------------------------------------------------------------------------------- */
+
+static fdd_ref
+compare(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	const struct nl_bytes *v = &e->u.cmp.v;
+	struct vm *vm = x->v;
+	fdd_ref c;
+
+	if (!reg_fits(e->u.cmp.sreg, v->n))
+		return rule_other(x, i, "a register that is none");
+	switch (e->u.cmp.op) {
+	case OP_EQ:
+	case OP_NEQ:
+		c = bytes_equal(x, i, e->u.cmp.sreg, v->p, v->n);
+		break;
+	case OP_LT:
+	case OP_GTE:
+		c = cond_not(vm, bytes_between(x, i, e->u.cmp.sreg, v->p, NULL, v->n));
+		break;
+	case OP_LTE:
+	case OP_GT:
+		c = bytes_between(x, i, e->u.cmp.sreg, NULL, v->p, v->n);
+		break;
+	default:
+		c = not_known(cause_of(vm, x->rule, i, "a comparison of a kind not known"));
+	}
+	if (e->u.cmp.op == OP_NEQ || e->u.cmp.op == OP_GTE || e->u.cmp.op == OP_GT)
+		c = cond_not(vm, c);
+	return guarded(x, i, c);
+}
+
+static fdd_ref
+range(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	fdd_ref c;
+
+	if (!reg_fits(e->u.range.sreg, e->u.range.from.n))
+		return rule_other(x, i, "a register that is none");
+	c = bytes_between(x, i, e->u.range.sreg, e->u.range.from.p, e->u.range.to.p,
+	    e->u.range.from.n);
+	return guarded(x, i, e->u.range.op == OP_NEQ ? cond_not(x->v, c) : c);
+}
+
+/* ---- verdicts ---------------------------------------------------------------------------------- */
+
+static fdd_ref
+call(struct exec *x, uint32_t i, struct nl_verdict k)
+{
+	uint32_t chain = chain_find(x->v, x->rule, k.chain);
+	fdd_ref r;
+
+	if (chain == UINT32_MAX)
+		return rule_other(x, i, "a chain that is not there");
+	r = chain_run(x->v, chain, x->at, x->state);
+	return k.code == NL_JUMP ? verb_map(x->v, r, V_RETURN, V_NEXT) : r;
+}
+
+static fdd_ref
+verdict(struct exec *x, uint32_t i, struct nl_verdict k)
+{
+	switch (k.code) {
+	case NL_CONTINUE:
+	case NL_BREAK:
+		return on(x);
+	case NL_RETURN:
+		return fdd_leaf(leaf_one(x->v, V_RETURN, x->state));
+	case NL_JUMP:
+	case NL_GOTO:
+		return call(x, i, k);
+	case 0:
+		return fdd_leaf(leaf_one(x->v, V_DROP, 0));
+	case 1:
+		return fdd_leaf(leaf_one(x->v, V_ACCEPT, x->state));
+	default:
+		if ((k.code & 0xff) == 3)
+			return fdd_leaf(leaf_one(x->v, V_QUEUE, 0));
+		return rule_other(x, i, "a verdict not known");
+	}
+}
+
+static bool
+limits(const struct nl_expr *e, uint32_t n)
+{
+	for (uint32_t k = 0; k < n; k++)
+		if (e[k].kind == NL_LIMIT || e[k].kind == NL_QUOTA || e[k].kind == NL_CONNLIMIT)
+			return true;
+	return false;
+}
+
+static bool
+elements_limit(const struct nl_set *s)
+{
+	for (uint32_t k = 0; k < s->nelem; k++)
+		if (s->elem[k].more && limits(s->elem[k].more->expr, s->elem[k].more->nexpr))
+			return true;
+	return false;
+}
+
+static bool
+is_written(const struct vm *v, const struct nl_set *s)
+{
+	return hash_names_find(v->written, (const char *)&s, sizeof s) != UINT32_MAX;
+}
+
+/* After the lookup has found what leads to e. */
+static fdd_ref
+found(struct exec *x, uint32_t i, unsigned dreg, const struct nl_elem *e)
+{
+	struct exec y = *x;
+
+	if (dreg == NL_NO_REG)
+		return rule_go(&y, i + 1);
+	if (!e || !e->more)
+		return rule_other(x, i, "a map without values");
+	if (dreg < NL_DATA_REG)
+		return e->more->verdict.code == NL_CONTINUE ? rule_go(&y, i + 1) :
+		    verdict(&y, i, e->more->verdict);
+	reg_fixed(&y, dreg, e->more->data.p, e->more->data.n);
+	return rule_go(&y, i + 1);
+}
+
+static fdd_ref
+lookup(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	const struct nl_set *s = nl_dump_set(x->v->d, x->rule->family, x->rule->table,
+	    e->u.lookup.set);
+	struct vm *v = x->v;
+	struct found *f;
+	fdd_ref none, r, *part;
+	size_t n;
+
+	if (!s)
+		return rule_other(x, i, "a set that is not there");
+	if (is_written(v, s))
+		return e->u.lookup.dreg == NL_NO_REG ?
+		    lost_rest(x, i, "a set that packets fill") :
+		    rule_other(x, i, "a map that packets fill");
+	if (!set_find(x, i, s, e->u.lookup.sreg, &f, &n, &none) && e->u.lookup.dreg != NL_NO_REG)
+		return rule_other(x, i, "a map that we cannot follow");
+	if (e->u.lookup.dreg == NL_NO_REG) {
+		r = guarded(x, i, e->u.lookup.invert ? none : cond_not(v, none));
+		return elements_limit(s) ? may_go_on(v, x->state, r) : r;
+	}
+	part = arena_array(v->a, n + 1, fdd_ref);
+	for (size_t k = 0; k < n; k++)
+		part[k] = f[k].cond == NO ? on(x) :
+		    guard(v, x->state, f[k].cond, found(x, i, e->u.lookup.dreg, f[k].of));
+	r = fdd_fold(v->f, &v->state[x->state]->over, part, n, on(x));
+	return elements_limit(s) ? may_go_on(v, x->state, r) : r;
+}
+
+static fdd_ref
+objref(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	uint32_t type = e->u.objref.type;
+	struct vm *v = x->v;
+	const struct nl_set *s;
+	struct found *f;
+	struct exec y = *x;
+	fdd_ref none = NO, r;
+	size_t n;
+
+	if (e->u.objref.set) {
+		s = nl_dump_set(v->d, x->rule->family, x->rule->table, e->u.objref.set);
+		if (!s)
+			return rule_other(x, i, "a set that is not there");
+		set_find(x, i, s, e->u.objref.sreg, &f, &n, &none);
+		type = s->obj_type;
+	}
+	if (type == OBJECT_SYNPROXY)
+		return rule_other(x, i, "synproxy");
+	r = rule_go(&y, i + 1);
+	if (type == OBJECT_QUOTA || type == OBJECT_LIMIT || type == OBJECT_CONNLIMIT)
+		r = may_go_on(v, x->state, r);
+	return guard(v, x->state, cond_not(v, none), r);
+}
+
+/* ---- a rule ------------------------------------------------------------------------------------------ */
+
+static fdd_ref
+exthdr(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	if (e->u.exthdr.dreg == NL_NO_REG)
+		return rule_go(x, i + 1);
+	if (e->u.exthdr.type == EXTHDR_IPV6) {
+		if (!(e->u.exthdr.flags & EXTHDR_PRESENT))
+			return on(x);
+		reg_fixed(x, e->u.exthdr.dreg, "", 1);
+		return rule_go(x, i + 1);
+	}
+	reg_lost(x, e->u.exthdr.dreg, e->u.exthdr.len <= NL_MOST_DATA ? e->u.exthdr.len : 4, i);
+	return lost_rest(x, i, "an option that a packet may have");
+}
+
+/* What has room for this packet, or has not. */
+static fdd_ref
+perhaps(struct exec *x, uint32_t i)
+{
+	uint32_t s = x->state;
+
+	return may_go_on(x->v, s, rule_go(x, i + 1));
+}
+
+static fdd_ref
+notrack(struct exec *x, uint32_t i)
+{
+	struct changed c = *rule_now(x);
+
+	if (!x->at.early)
+		return rule_go(x, i + 1);
+	c.state = FIXED;
+	return change(x, i, &c);
+}
+
+fdd_ref
+rule_go(struct exec *x, uint32_t i)
+{
+	const struct nl_expr *e = &x->rule->expr[i];
+
+	if (i >= x->rule->nexpr)
+		return on(x);
+	x->now = i;
+	switch (e->kind) {
+	case NL_PAYLOAD:
+		return payload(x, i, e);
+	case NL_META:
+		return meta(x, i, e);
+	case NL_CT:
+		return ct(x, i, e);
+	case NL_FIB:
+		return fib(x, i, e);
+	case NL_SOCKET:
+		return sock(x, i, e);
+	case NL_EXTHDR:
+		return exthdr(x, i, e);
+	case NL_RT:
+	case NL_OSF:
+	case NL_XFRM:
+	case NL_TUNNEL:
+		reg_lost(x, e->u.meta.dreg, 16, i);
+		return lost_rest(x, i, "not known");
+	case NL_NUMGEN:
+	case NL_HASH:
+		reg_lost(x, e->u.number.dreg, 4, i);
+		return rule_go(x, i + 1);
+	case NL_CMP:
+		return compare(x, i, e);
+	case NL_RANGE:
+		return range(x, i, e);
+	case NL_BITWISE:
+		reg_bitwise(x, i, e);
+		return rule_go(x, i + 1);
+	case NL_BYTEORDER:
+		reg_byteorder(x, i, e);
+		return rule_go(x, i + 1);
+	case NL_LOOKUP:
+		return lookup(x, i, e);
+	case NL_DYNSET:
+		if (e->u.dynset.op == DYNSET_DELETE)
+			return rule_go(x, i + 1);
+		return perhaps(x, i);
+	case NL_OBJREF:
+		return objref(x, i, e);
+	case NL_IMMEDIATE:
+		if (!e->u.immediate.v.n)
+			return verdict(x, i, e->u.immediate.verdict);
+		reg_fixed(x, e->u.immediate.dreg, e->u.immediate.v.p, e->u.immediate.v.n);
+		return rule_go(x, i + 1);
+	case NL_REJECT:
+		return fdd_leaf(leaf_one(x->v, V_REJECT, 0));
+	case NL_NAT:
+	case NL_MASQ:
+		return rule_nat(x, i, e);
+	case NL_REDIR:
+		return rule_redirect(x, i, e);
+	case NL_QUEUE:
+		return fdd_leaf(leaf_one(x->v, V_QUEUE, 0));
+	case NL_LIMIT:
+	case NL_QUOTA:
+	case NL_CONNLIMIT:
+		return perhaps(x, i);
+	case NL_NOTRACK:
+		return notrack(x, i);
+	case NL_DUP:
+	case NL_FLOW:
+	case NL_COUNTER:
+	case NL_LOG:
+	case NL_LAST:
+		return rule_go(x, i + 1);
+	case NL_XT_MATCH:
+		return lost_rest(x, i, "an iptables match");
+	case NL_UNKNOWN:
+	case NL_TPROXY:
+	case NL_FWD:
+	case NL_SYNPROXY:
+	case NL_XT_TARGET:
+	case NL_NKIND:
+		break;
+	}
+	return rule_other(x, i, "an expression that we cannot follow");
+}
+
+fdd_ref
+rule_run(struct vm *v, const struct nl_rule *r, struct place at, uint32_t s, bool *changes)
+{
+	struct exec x = {.v = v, .rule = r, .at = at, .state = s};
+
+	memset(x.proto, 0xff, sizeof x.proto);
+	x.families = at.family == NF_IP ? 1 << ADDR_V4 : at.family == NF_IP6 ? 1 << ADDR_V6 :
+	    1 << ADDR_V4 | 1 << ADDR_V6;
+	for (size_t j = 0; j < sizeof x.reg / sizeof *x.reg; j++)
+		x.reg[j] = (struct sym){S_LOST, 0, 0xff, 0};
+	*changes = false;
+	for (uint32_t i = 0; i < r->nexpr && v->marks; i++)
+		*changes = *changes || r->expr[i].kind == NL_IMMEDIATE ||
+		    r->expr[i].kind == NL_LOOKUP || r->expr[i].kind == NL_META ||
+		    r->expr[i].kind == NL_CT || r->expr[i].kind == NL_PAYLOAD ||
+		    r->expr[i].kind == NL_NOTRACK;
+	return rule_go(&x, 0);
+}
