@@ -279,7 +279,8 @@ read_more(struct arena *a, struct nl_elem *e, const struct attr *t, int *err)
 		*err = -EBADMSG;
 	else if (t[NFTA_SET_ELEM_EXPR].p && !expr) {
 		expr = arena_of(a, struct nl_expr);
-		*err = read_expr(a, t[NFTA_SET_ELEM_EXPR], 1, expr);
+		if (read_expr(a, t[NFTA_SET_ELEM_EXPR], 1, expr))
+			*err = -EBADMSG;
 		m->nexpr = 1;
 	}
 	m->expr = expr;

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,6 +50,21 @@ step(const char *what, double since)
 	if (times)
 		fprintf(stderr, "%s %.6f\n", what, t - since);
 	return now();
+}
+
+/* The most that was resident since exec. */
+static void
+memory(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256];
+	long n;
+
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "VmHWM: %ld", &n) == 1)
+			fprintf(stderr, "memory %ld KB\n", n);
+	if (f)
+		fclose(f);
 }
 
 static int
@@ -267,7 +281,6 @@ main(int argc, char **argv)
 	struct nl_form *f;
 	struct nl_dump d;
 	struct plan *p;
-	struct rusage ru;
 	void *bytes;
 	double since;
 	size_t n;
@@ -333,9 +346,8 @@ main(int argc, char **argv)
 		return send_one(t, nl_remove, &j, "remove", &j.genid) < 0;
 	}
 	apply(t, f, flags, !strcmp(mode, "--stage"));
-	getrusage(RUSAGE_SELF, &ru);
 	if (times)
-		fprintf(stderr, "memory %ld KB\n", ru.ru_maxrss);
+		memory();
 	if (keep) {
 		puts("loaded");
 		fflush(stdout);
