@@ -15,15 +15,15 @@ static const struct arg_row row[ARG_NOPTION] = {
 	[ARG_DETAILED] = {"detailed-exitcode", 0, NULL, NULL, false, "exit status 3 when something differs, 0 when nothing does"},
 	[ARG_DIRECTION] = {"direction", 0, "WAY", "outbound|inbound|forwarded", false, "of a packet at a host"},
 	[ARG_DUMP] = {"dump", 0, "LETTERS", NULL, false, "what each pass left, on standard error: R policy, M meaning, P plan"},
-	[ARG_FORMAT] = {"format", 0, "FORM", "human|json|sarif|github|junit", false, "how to print the answer"},
+	[ARG_FORMAT] = {"format", 0, "FORM", "human|json|sarif|github|junit", false, "how to print the answer; not every form fits every command"},
 	[ARG_FROM] = {"from", 0, "ADDRESS", NULL, false, "envelope sender of a message; '' is the null sender"},
-	[ARG_HEADER] = {"header", 0, "ADDRESS", NULL, true, "address in the message's From field; the envelope sender by default"},
+	[ARG_HEADER] = {"header", 0, "ADDRESS", NULL, true, "address in the message's From field, the envelope sender by default; may be repeated"},
 	[ARG_HELP] = {"help", 'h', NULL, NULL, false, "print help"},
 	[ARG_OUTPUT] = {"output", 'o', "FILE", NULL, false, "write to FILE, replaced as a whole and only on success"},
 	[ARG_PART] = {"part", 0, "PART", "all|stage|swap", false, "one of the two files of a replacement that leaks no packet"},
 	[ARG_POINT] = {"point", 0, "POINT", NULL, false, "the point to compile; needed where the policy has several"},
 	[ARG_PROBES] = {"probes", 0, "FILE", NULL, false, "read probes from FILE, one a line: PROBE [; at=POINT date=DATE user=U unit=U direction=WAY]"},
-	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message; makes the question one about a message"},
+	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message, which the question is then about; may be repeated"},
 	[ARG_SIZE] = {"size", 0, "SIZE", NULL, false, "size of a message: '6 MB', '100 KiB', '5000000 B'"},
 	[ARG_SLOT] = {"slot", 0, "SLOT", "a|b", false, "which of two alternating tables a replacement in two files fills"},
 	[ARG_STRICT] = {"strict", 0, NULL, NULL, false, "also tell apart what is allowed from what is untouched"},
@@ -207,6 +207,15 @@ args_read(const struct command *c, int argc, char **argv, struct args *a)
 	return 0;
 }
 
+void
+args_free(struct args *a)
+{
+	for (int o = 0; o < ARG_NOPTION; o++)
+		free(a->value[o]);
+	free(a->word);
+	*a = (struct args){.nword = 0};
+}
+
 static void
 help_option(enum arg_option o)
 {
@@ -280,7 +289,11 @@ args_manual(struct buf *out)
 	    "compiles it to nftables rules for each point where rules run, and answers "
 	    "exactly what it does and what changed between two versions.\n"
 	    "It needs no privileges, asks no DNS and, but for files named on the command "
-	    "line, changes nothing.\n.SH COMMANDS\n");
+	    "line, changes nothing.\n.PP\nA file named \\- is standard input. Answers go to standard "
+	    "output, messages to standard error; where the messages are the answer (check, lint) they "
+	    "go to standard output. Every command takes \\-\\-help and \\-\\-colour auto|always|never; "
+	    "\\-o is short for \\-\\-output, \\-w for \\-\\-write. An option that may be repeated says "
+	    "so.\n.SH COMMANDS\n");
 	for (const struct command *c = command_table; c->name; c++) {
 		buf_printf(out, ".SS %s ", c->name);
 		roff(out, c->synopsis);

@@ -60,11 +60,14 @@ arg_row(enum arg_option o);
 const char *
 arg_value(const struct args *a, enum arg_option o);
 
-/* Reads argv[1..] into *a for command c (memory is never freed: the process
- * is short). Gives 0; 2 after a message on standard error; 1 when --help was
- * asked. */
+/* Reads argv[1..] into *a for command c; it refers to argv, and args_free() frees
+ * the rest in any case. Gives 0; 2 after a message on standard error; 1 when
+ * --help was asked. */
 int
 args_read(const struct command *c, int argc, char **argv, struct args *a);
+
+void
+args_free(struct args *a);
 
 /* Prints help for one command, or for all with NULL, to standard output. */
 void

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "gen/commands.h"
@@ -68,7 +69,7 @@ say(const struct args *a, bool lint)
 		}
 		diags_sort(u.d);
 		print_diags(&out, u.d, u.c.text, form_of[form],
-		    arg_value(a, ARG_COLOUR) && unit_colour(a));
+		    !arg_value(a, ARG_OUTPUT) && unit_colour(a, STDOUT_FILENO));
 		if (form == UNIT_HUMAN && u.d->n)
 			print_summary(&out, u.d);
 		else if (form == UNIT_HUMAN)

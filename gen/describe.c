@@ -4,11 +4,11 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "addr/addr.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "world/world.h"
 
 enum { PREFIXES_SHOWN = 6, RANGES_SHOWN = 6 };
 
@@ -75,16 +75,21 @@ describe_stmt_json(struct buf *out, struct text_set *t, const struct policy_stmt
 	buf_chr(out, '}');
 }
 
+static const char *zone = "UTC";
+
+void
+describe_zone(const char *name)
+{
+	zone = name ? name : "UTC";
+}
+
 const char *
 describe_second(struct arena *a, uint64_t sec)
 {
-	time_t t = (time_t)sec;
-	struct tm tm;
+	char text[32];
 
-	if (sec > 253402300799u || !gmtime_r(&t, &tm))
-		return arena_printf(a, "second %llu", (unsigned long long)sec);
-	return arena_printf(a, "%04d-%02d-%02d %02d:%02d:%02d UTC", tm.tm_year + 1900,
-	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	world_clock(zone, sec, text);
+	return arena_printf(a, "%s %s", text, zone);
 }
 
 const char *
@@ -328,7 +333,7 @@ describe_packet(struct buf *out, struct arena *a, const struct packet *p, bool d
 	if (p->unit)
 		buf_printf(out, ", in %s", p->unit);
 	if (dated)
-		buf_printf(out, ", at %s", describe_second(a, p->date));
+		buf_printf(out, ", on %s", describe_second(a, p->date));
 }
 
 static const char *const label[FLOW_NFIELD] = {

@@ -28,12 +28,16 @@ void
 describe_stmt_json(struct buf *out, struct text_set *t, const struct policy_stmt *s);
 
 /* Intervals of a field as words: addresses as prefixes or ranges with their
- * count, ports, dates (UTC). */
+ * count, ports, dates. */
 void
 describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
     const struct flow_ival *v, size_t n);
 
-/* A second as "2027-04-01 00:00 UTC". */
+/* Seconds are written by the clock of this zone from now on; UTC at first. */
+void
+describe_zone(const char *zone);
+
+/* A second as "2027-04-01 Europe/London", with the time where it begins no day. */
 const char *
 describe_second(struct arena *a, uint64_t sec);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/units.h"
 #include "gen/commands.h"
 #include "gen/describe.h"
 #include "gen/unit.h"
@@ -223,7 +224,7 @@ answer(struct buf *out, struct unit *u, const struct question *q, int form)
 
 /* Reads "key=value" words behind the ";" of a line of --probes. */
 static int
-question_words(struct question *q, char *s, size_t line)
+question_words(struct question *q, char *s)
 {
 	static const char *const key[] = {"at", "date", "user", "unit", "direction"};
 
@@ -234,8 +235,8 @@ question_words(struct question *q, char *s, size_t line)
 		while (i < 5 && (strlen(key[i]) != n || memcmp(key[i], w, n)))
 			i++;
 		if (i == 5 || w[n] != '=' || !w[n + 1]) {
-			fprintf(stderr, "mailreeve: line %zu of the probes: '%s' is none of at=, date=, "
-			    "user=, unit=, direction=\n", line, w);
+			fprintf(stderr, "mailreeve: '%s' is none of at=, date=, user=, unit=, "
+			    "direction=\n", w);
 			return UNIT_MACHINE;
 		}
 		*place[i] = w + n + 1;
@@ -248,37 +249,41 @@ answer_file(struct buf *out, struct unit *u, const char *path, const struct ques
 {
 	const char *bytes;
 	size_t len, line = 0;
-	char *s, *save = NULL;
-	int err = world_slurp(u->a, path, PROBES_MOST, &bytes, &len);
+	int err = world_slurp(u->a, path, PROBES_MOST, &bytes, &len), status = 0;
 
-	if (err) {
-		fprintf(stderr, "mailreeve: cannot read %s: %s\n", path, strerror(-err));
-		return UNIT_MACHINE;
-	}
-	s = arena_strn(u->a, bytes, len);
-	for (s = strtok_r(s, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
+	if (err)
+		return unit_cannot("read", path, err);
+	for (const char *s = bytes, *end = bytes + len, *next; s < end; s = next) {
+		const char *nl = memchr(s, '\n', (size_t)(end - s));
 		struct question q = *given;
-		char *semi = strchr(s, ';');
+		char *text, *semi, *e;
 
+		next = nl ? nl + 1 : end;
 		line++;
-		s += strspn(s, " \t\r");
-		if (!*s || *s == '#')
+		text = arena_strn(u->a, s, (size_t)((nl ? nl : end) - s));
+		text += strspn(text, " \t\r");
+		if (!*text || *text == '#')
 			continue;
+		semi = strchr(text, ';');
+		err = 0;
 		if (semi) {
 			*semi = 0;
-			if ((err = question_words(&q, semi + 1, line)))
-				return err;
+			err = question_words(&q, semi + 1);
 		}
-		for (char *e = s + strlen(s); e > s && strchr(" \t\r", e[-1]); )
+		for (e = text + strlen(text); e > text && strchr(" \t\r", e[-1]); )
 			*--e = 0;
-		q.probe = s;
-		if ((err = answer(out, u, &q, form)))
-			return err;
+		q.probe = text;
+		if (!err)
+			err = answer(out, u, &q, form);
+		if (err) {
+			fprintf(stderr, "mailreeve: that was line %zu of %s\n", line, path);
+			status = err;
+		}
 	}
-	return 0;
+	return status;
 }
 
-/* "6 MB", "100 KiB", "5000": bytes. */
+/* "6 MB", "100 KiB", "5000 bytes": bytes. A unit must stand there, as in a policy. */
 static bool
 size_read(const char *s, uint64_t *out)
 {
@@ -286,7 +291,7 @@ size_read(const char *s, uint64_t *out)
 		const char *unit;
 		uint64_t n;
 	} row[] = {
-		{"", 1}, {"B", 1}, {"kB", 1000}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
+		{"B", 1}, {"bytes", 1}, {"kB", 1000}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
 		{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
 	};
 	char *end;
@@ -327,7 +332,9 @@ message_json(struct buf *out, struct unit *u, const struct mail_verdict *v)
 		buf_json(out, v->application->meta.name);
 	else
 		buf_str(out, "null");
-	buf_str(out, ", \"reply\": ");
+	buf_str(out, ", \"sender\": ");
+	buf_json(out, v->sender ? v->sender : "");
+	buf_printf(out, ", \"rewritten\": %s, \"reply\": ", v->rewritten ? "true" : "false");
 	reply_json(out, u, &v->reply);
 	buf_str(out, ", \"recipients\": [");
 	for (size_t i = 0; i < v->nrecipient; i++) {
@@ -360,6 +367,56 @@ reply_human(struct buf *out, struct unit *u, const struct mail_reply *r)
 		buf_printf(out, "    decided by  %s%s%s\n", r->rule, *place ? ", " : "", place);
 }
 
+static void
+limits_human(struct buf *out, const char *whose, const struct policy_mail_limits *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct policy_mail_limit *x = &l->v[i];
+		char size[32], per[32];
+
+		buf_printf(out, "limit: %s: at most ", whose);
+		if (x->count == POLICY_COUNT_BYTES)
+			buf_str(out, units_size(x->most, size));
+		else
+			buf_printf(out, "%llu %s", (unsigned long long)x->most, policy_count_word(x->count));
+		buf_printf(out, " per %s", x->window == POLICY_PER_MESSAGE ? "message" :
+		    x->window == POLICY_PER_CONNECTION ? "connection" : units_time(x->seconds, per));
+		if (x->each != POLICY_EACH_ALL)
+			buf_printf(out, " for each %s", policy_each_word(x->each));
+		buf_printf(out, ", over it %s\n", policy_over_word(x->over));
+	}
+}
+
+/* What was asked, and what is true of it besides the reply. */
+static void
+message_human(struct buf *out, const struct policy *p, const struct policy_message *m,
+    const struct mail_verdict *v)
+{
+	char size[32];
+
+	buf_printf(out, "message: %s from <%s>", units_size(m->size, size), m->from);
+	for (size_t i = 0; i < m->nheader; i++)
+		buf_printf(out, "%s%s", i ? ", " : ", From field ", m->header[i]);
+	buf_printf(out, "\napplication: %s\n", v->application ? v->application->meta.name : "unregistered");
+	if (v->rewritten)
+		buf_printf(out, "rewritten: the sender becomes <%s>\n", v->sender);
+	if (v->application) {
+		limits_human(out, v->application->meta.name, &v->application->limits);
+		if (v->application->kind)
+			limits_human(out, v->application->kind->meta.name, &v->application->kind->limits);
+	}
+	limits_human(out, "submission", &p->submission.limits);
+	for (size_t i = 0; i < v->nrecipient; i++) {
+		const struct policy_relay *r = v->recipient[i].relay;
+		bool said = !r;
+
+		for (size_t k = 0; k < i; k++)
+			said |= v->recipient[k].relay == r;
+		if (!said)
+			limits_human(out, r->meta.name, &r->limits);
+	}
+}
+
 static int
 explain_message(const struct args *a, struct unit *u, int form)
 {
@@ -386,7 +443,7 @@ explain_message(const struct args *a, struct unit *u, int form)
 		return UNIT_MACHINE;
 	}
 	if (size && !size_read(size, &m.size)) {
-		fprintf(stderr, "mailreeve: '%s' is no size; write it as '6 MB' or '100 KiB'\n", size);
+		fprintf(stderr, "mailreeve: '%s' is no size; write it with a unit: '6 MB', '100 KiB', '5000 bytes'\n", size);
 		return UNIT_MACHINE;
 	}
 	if (m.application) {
@@ -396,7 +453,11 @@ explain_message(const struct args *a, struct unit *u, int form)
 		    strcmp(p->submission.application[i]->meta.name, m.application))
 			i++;
 		if (i == p->submission.napplication) {
-			fprintf(stderr, "mailreeve: %s has no application '%s'\n", u->c.name, m.application);
+			fprintf(stderr, "mailreeve: %s has no application '%s'; it has:", u->c.name,
+			    m.application);
+			for (i = 0; i < p->submission.napplication; i++)
+				fprintf(stderr, " %s", p->submission.application[i]->meta.name);
+			fputc('\n', stderr);
 			return UNIT_MACHINE;
 		}
 	}
@@ -410,7 +471,8 @@ explain_message(const struct args *a, struct unit *u, int form)
 		message_json(&out, u, &v);
 		return unit_write(a, &out, 0);
 	}
-	buf_printf(&out, "application: %s\nreply: ", v.application ? v.application->meta.name : "unregistered");
+	message_human(&out, p, &m, &v);
+	buf_str(&out, "reply: ");
 	reply_human(&out, u, &v.reply);
 	for (size_t i = 0; i < v.nrecipient; i++) {
 		buf_printf(&out, "  <%s> %s%s%s: ", v.recipient[i].address,
@@ -443,6 +505,10 @@ command_explain(const struct args *a)
 		return UNIT_MACHINE;
 	if (a->nword == 1 && !message && !probes && is_code(a->word[0]))
 		return explain_code(a, a->word[0]);
+	if (a->nword == 2 && is_code(a->word[0])) {
+		fprintf(stderr, "mailreeve explain: a code stands alone: mailreeve explain %s\n", a->word[0]);
+		return UNIT_MACHINE;
+	}
 	if ((q.probe != NULL) + (probes != NULL) + message != 1) {
 		fprintf(stderr, "mailreeve explain: give one of: a probe, --probes FILE, or a message with "
 		    "--from and --recipient\n");

@@ -93,13 +93,23 @@ command_find(const char *name)
 	return NULL;
 }
 
+/* Whether what was printed has arrived. */
+static int
+said(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	perror("mailreeve: cannot write standard output");
+	return 2;
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct command *c;
 	const char *name = argc > 1 ? argv[1] : NULL;
 	struct args a;
-	int err;
+	int status;
 
 	if (!name) {
 		fprintf(stderr, "usage: mailreeve COMMAND [OPTION ...] [WORD ...]; see mailreeve --help\n");
@@ -108,24 +118,29 @@ main(int argc, char **argv)
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		c = argc > 2 ? command_find(argv[2]) : NULL;
 		args_help(c);
-		return 0;
+		return said();
 	}
 	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
 		printf("mailreeve %s\n", MAILREEVE_VERSION);
-		return 0;
+		return said();
 	}
 	c = command_find(name);
 	if (!c) {
 		const char *meant = near_of(name, strlen(name), command_at, NULL);
 
 		fprintf(stderr, "mailreeve: unknown command '%s'%s%s%s; see mailreeve --help\n", name,
-		    meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+		    meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'" : "");
+		if (name[0] == '-')
+			fprintf(stderr, "options go behind the command\n");
 		return 2;
 	}
-	err = args_read(c, argc - 1, argv + 1, &a);
-	if (err == 1) {
+	status = args_read(c, argc - 1, argv + 1, &a);
+	if (status == 1) {
 		args_help(c);
-		return 0;
+		status = said();
+	} else if (!status) {
+		status = c->run(&a);
 	}
-	return err ? err : c->run(&a);
+	args_free(&a);
+	return status;
 }

@@ -31,11 +31,11 @@ command_manual(const struct args *a)
 		policy_guide_print(&out);
 		buf_str(&out, ".SH KEYS\n");
 		policy_manual_print(&out);
-		buf_str(&out, ".SH DIAGNOSTICS\nEach message bears a code; "
+		buf_str(&out, ".SH DIAGNOSTICS\nEach message bears a code;\n"
 		    ".B mailreeve explain\n.I CODE\ntells what it means and the way out.\n"
 		    ".SH SEE ALSO\nmailreeve(1), nft(8); the folders policies and examples\n");
 	} else {
-		fprintf(stderr, "mailreeve manual: '%s' is not `language`\n", a->word[0]);
+		fprintf(stderr, "mailreeve manual: there is `manual` and `manual language`, not '%s'\n", a->word[0]);
 		return UNIT_MACHINE;
 	}
 	return unit_write(a, &out, 0);

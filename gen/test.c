@@ -42,13 +42,23 @@ expected(struct arena *a, const struct policy_test *t)
 	    t->expect_code ? t->expect_code : "any reply", t->expect_relay) : t->expect_code;
 }
 
+/* What is asked, with the test's name and day. */
+static const char *
+question(struct unit *u, const struct look_result *x)
+{
+	const struct policy_test *t = x->test;
+	const char *s = t->meta.name ? arena_printf(u->a, "%s: %s", t->meta.name, x->label) : x->label;
+
+	return t->dated ? arena_printf(u->a, "%s, on %s", s, describe_second(u->a, t->day_from)) : s;
+}
+
 static void
 human(struct buf *out, struct unit *u, const struct look_results *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		const struct look_result *x = &r->v[i];
 
-		buf_printf(out, "%s %s: %s", x->ok ? "ok  " : "FAIL", u->c.name, x->label);
+		buf_printf(out, "%s %s: %s", x->ok ? "ok  " : "FAIL", u->c.name, question(u, x));
 		if (x->ok) {
 			buf_printf(out, " = %s\n", expected(u->a, x->test));
 			continue;
@@ -56,7 +66,7 @@ human(struct buf *out, struct unit *u, const struct look_results *r)
 		buf_printf(out, "\n     %s: expected %s, got %s", describe_place(u->a, u->c.text,
 		    x->test->meta.at), expected(u->a, x->test), x->got);
 		if (x->when)
-			buf_printf(out, " (at %s)", describe_second(u->a, x->when));
+			buf_printf(out, " (on %s)", describe_second(u->a, x->when));
 		buf_chr(out, '\n');
 	}
 }
@@ -85,7 +95,8 @@ json(struct buf *out, struct unit *u, const struct look_results *r, bool first)
 
 		buf_printf(out, "%s\n  {\"ok\": %s", first && !i ? "" : ",", x->ok ? "true" : "false");
 		json_str(out, "policy", u->c.name);
-		json_str(out, "label", x->label);
+		json_str(out, "label", question(u, x));
+		json_str(out, "name", t->meta.name);
 		json_str(out, "file", p.name);
 		buf_printf(out, ", \"line\": %u", p.line);
 		json_str(out, "kind", t->send ? "message" : "packet");
@@ -120,7 +131,7 @@ junit(struct buf *out, struct unit *u, const struct look_results *r)
 		buf_str(out, "  <testcase classname=\"");
 		xml(out, u->c.name);
 		buf_str(out, "\" name=\"");
-		xml(out, x->label);
+		xml(out, question(u, x));
 		buf_str(out, "\" file=\"");
 		xml(out, p.name);
 		buf_printf(out, "\" line=\"%u\"", p.line);

@@ -9,10 +9,11 @@
 
 #include "base/arena.h"
 #include "doc/doc.h"
+#include "gen/describe.h"
 #include "gen/out/out.h"
 
 bool
-unit_colour(const struct args *args)
+unit_colour(const struct args *args, int fd)
 {
 	const char *when = arg_value(args, ARG_COLOUR);
 
@@ -20,13 +21,14 @@ unit_colour(const struct args *args)
 		return true;
 	if (when && !strcmp(when, "never"))
 		return false;
-	return isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+	return isatty(fd) && !getenv("NO_COLOR");
 }
 
-static int
-cannot(const char *what, const char *path, int err)
+int
+unit_cannot(const char *what, const char *path, int err)
 {
-	fprintf(stderr, "mailreeve: cannot %s %s: %s\n", what, path, strerror(-err));
+	fprintf(stderr, "mailreeve: cannot %s %s: %s\n", what, *path ? path : "''",
+	    err == -ENXIO ? "it is no regular file" : strerror(-err));
 	return UNIT_MACHINE;
 }
 
@@ -51,10 +53,10 @@ unit_open(struct unit *u, const char *path, const struct args *args)
 		return UNIT_BAD;
 	}
 	if (err)
-		return cannot("read", name, err);
+		return unit_cannot("read", name, err);
 	err = world_open(&u->world, path);
 	if (err)
-		return cannot("open the folder of", name, err);
+		return unit_cannot("open the folder of", name, err);
 	u->c.world = &u->world.policy;
 	return 0;
 }
@@ -78,7 +80,7 @@ unit_report(struct unit *u)
 	if (!u->d->n)
 		return;
 	print_diags(&out, u->d, u->c.text, json ? PRINT_JSON : PRINT_HUMAN,
-	    unit_colour(u->args));
+	    unit_colour(u->args, STDERR_FILENO));
 	if (!json)
 		print_summary(&out, u->d);
 	if (out.n)
@@ -91,6 +93,8 @@ unit_run(struct unit *u, unsigned passes)
 {
 	bool ok = compile_run(&u->c, passes);
 
+	if (u->c.policy)
+		describe_zone(u->c.policy->timezone);
 	unit_report(u);
 	return ok ? 0 : UNIT_BAD;
 }
@@ -157,7 +161,7 @@ unit_date(struct unit *u, const char *date, uint64_t *sec)
 	    (d > 30 && (m == 4 || m == 6 || m == 9 || m == 11)) ||
 	    (m == 2 && d > (y % 4 == 0 && (y % 100 || y % 400 == 0) ? 29u : 28u)) ||
 	    u->world.policy.day(u->world.policy.arg, zone, (int)y, (int)m, (int)d, sec)) {
-		fprintf(stderr, "mailreeve: '%s' is no date; write it as 2027-03-31\n", date);
+		fprintf(stderr, "mailreeve: '%s' is no day of the calendar from 1970 on; write it as 2027-03-31\n", date);
 		return UNIT_MACHINE;
 	}
 	return 0;
@@ -169,6 +173,13 @@ unit_write(const struct args *args, struct buf *out, int status)
 	const char *path = arg_value(args, ARG_OUTPUT);
 	int err = out->err;
 
+	for (size_t i = 0; !err && path && i < args->nword; i++)
+		if (world_same_file(path, args->word[i])) {
+			fprintf(stderr, "mailreeve: --output %s is the file that is read; it is left as "
+			    "it is\n", path);
+			buf_free(out);
+			return UNIT_MACHINE;
+		}
 	if (!err && path && strcmp(path, "-")) {
 		err = out_file(path, out->p ? out->p : "", out->n);
 	} else if (!err) {
@@ -179,7 +190,7 @@ unit_write(const struct args *args, struct buf *out, int status)
 			err = err ? err : -errno;
 	}
 	buf_free(out);
-	return err ? cannot("write", path ? path : "output", err) : status;
+	return err ? unit_cannot("write", path ? path : "output", err) : status;
 }
 
 int

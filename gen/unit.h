@@ -74,8 +74,13 @@ enum unit_form { UNIT_HUMAN, UNIT_JSON, UNIT_SARIF, UNIT_GITHUB, UNIT_JUNIT };
 int
 unit_form(const struct args *args, unsigned ok);
 
-/* Whether messages on standard error are coloured. */
+/* Whether what goes to the descriptor is coloured. */
 bool
-unit_colour(const struct args *args);
+unit_colour(const struct args *args, int fd);
+
+/* Says that the machine does not let us; gives UNIT_MACHINE. `what` is a verb,
+ * err a negative errno. */
+int
+unit_cannot(const char *what, const char *path, int err);
 
 #endif

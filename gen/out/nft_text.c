@@ -314,9 +314,9 @@ put_head(struct buf *b, const struct plan *p, const struct out_options *o,
 	switch (o->part) {
 	case OUT_ALL:
 		if (p->own_table)
-			buf_printf(b, "# Load with `nft -f FILE`: it replaces table inet %s, whatever was\n"
-			    "# in it, and touches no other table. Sets are empty for the instant of\n"
-			    "# the replacement; the two-step form has no such gap.\n", table);
+			buf_printf(b, "# Load with `nft -f FILE`: it replaces table inet %s and its two slots\n"
+			    "# (-a, -b), whatever was in them, and touches no other table. Sets are empty\n"
+			    "# for the instant of the replacement; the two-step form has no such gap.\n", table);
 		else
 			buf_printf(b, "# Load with `nft -f FILE`: it fills the chains mailreeve-* of table\n"
 			    "# inet %s, and touches nothing else there. Your own chains decide when a\n"

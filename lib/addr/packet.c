@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "addr/scan.h"
 
@@ -51,7 +52,7 @@ next_word(const char *s, size_t n, size_t *at)
 static bool
 word_is(struct word w, const char *text)
 {
-	return w.n == strlen(text) && !memcmp(w.s, text, w.n);
+	return w.n == strlen(text) && !strncasecmp(w.s, text, w.n);
 }
 
 static const struct proto *
@@ -174,13 +175,17 @@ packet_read(const char *s, size_t n, struct packet *out, size_t *where,
 	}
 	if (!wrong && src.addr.family != dst.addr.family) {
 		bad = (struct word){from.s, (size_t)(to.s + to.n - from.s)};
-		wrong = "the addresses are of different families";
+		wrong = "the addresses are of different families (an IPv6 address with a port is "
+		    "written in brackets: [2001:db8::1]:25)";
 	}
 	if (!wrong && !row)
 		row = proto_of_number(number, dst.addr.family);
 	if (!wrong && row && row->ports && !dst.has_port) {
 		bad = to;
-		wrong = "the port of the destination is missing";
+		wrong = dst.addr.family == ADDR_V6 && to.s[0] != '[' ?
+		    "the port of the destination is missing; an IPv6 address with a port is "
+		    "written in brackets: [2001:db8::1]:25" :
+		    "the port of the destination is missing";
 	}
 	if (!wrong && !(row && row->ports) && (src.has_port || dst.has_port)) {
 		bad = src.has_port ? from : to;

@@ -349,18 +349,34 @@ pleasant(enum flow_field x)
 	return field_row(x)->first;
 }
 
-/* A probe cannot name 0.0.0.0 or ::, so the address after it is taken where
- * there is one. */
+/* Other addresses that could be sent to, for where the pleasant one is not in
+ * the box: documentation again, then public and private ones. */
+static const u128 second4[] = {
+	0xcb007101, 0xc6336401, 0xc0000201, 0x08080808, 0x0a000001, 0xac100001, 0xc0a80001,
+};
+
+/* The first of these in the box, else the lowest address that is no 0.0.0.0/8
+ * or ::/8, else the lowest. */
+static u128
+sendable(enum flow_field x, const struct flow_ival *v, size_t n)
+{
+	bool v4 = x == FLOW_SRC4 || x == FLOW_DST4;
+	u128 least = v4 ? 0x01000001 : u128_of(0x2001000000000000, 1);
+
+	for (size_t i = 0; v4 && i < sizeof second4 / sizeof *second4; i++)
+		if (ival_has(v, n, second4[i]))
+			return second4[i];
+	for (size_t i = 0; i < n; i++)
+		if (v[i].hi >= least)
+			return v[i].lo > least ? v[i].lo : least;
+	return v[0].lo || !v[0].hi ? v[0].lo : 1;
+}
+
 static u128
 lowest(enum flow_field x, const struct flow_ival *v, size_t n)
 {
-	bool address = x == FLOW_SRC4 || x == FLOW_DST4 || x == FLOW_SRC6 || x == FLOW_DST6;
-
-	if (address && !v[0].lo) {
-		if (v[0].hi)
-			return 1;
-		return n > 1 ? v[1].lo : 0;
-	}
+	if (x == FLOW_SRC4 || x == FLOW_DST4 || x == FLOW_SRC6 || x == FLOW_DST6)
+		return sendable(x, v, n);
 	return v[0].lo;
 }
 

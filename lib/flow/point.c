@@ -587,9 +587,18 @@ host_says(struct flow *f, const struct policy_point *pt, const struct policy_jud
 		forward = fdd_fix(f->fdd, forward, FLOW_UNIT, FLOW_UNIT_NONE);
 	}
 	captured = output;
-	if (out && out->capture && !pt->observe) /* nat chains see first packets only */
+	if (out && out->capture && !pt->observe) {
+		fdd_ref where = fdd_leaf(1);
+
+		/* What the forwarder itself sends must not come back to it. */
+		if (out->forwarder) {
+			u128 own = flow_user_value(f, out->forwarder, true);
+
+			where = fdd_range(f->fdd, FLOW_USER, own, own, NOTHING, where);
+		}
 		captured = fdd_apply(f->fdd, &f->capture,
-		    fdd_range(f->fdd, FLOW_DPORT, 25, 25, fdd_leaf(1), NOTHING), output);
+		    fdd_range(f->fdd, FLOW_DPORT, 25, 25, where, NOTHING), output);
+	}
 	return at_hooks(f, pt, forward, output, captured, in ? judge_says(f, in) : NOTHING);
 }
 

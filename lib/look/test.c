@@ -17,7 +17,7 @@ as_expected(enum policy_expect e, enum flow_verdict v)
 	case POLICY_EXPECT_UNTOUCHED:
 		return v == FLOW_UNTOUCHED;
 	case POLICY_EXPECT_DENY:
-		return v >= FLOW_REJECT;
+		return v == FLOW_REJECT || v == FLOW_DROP;
 	case POLICY_EXPECT_REJECT:
 		return v == FLOW_REJECT;
 	case POLICY_EXPECT_DROP:
@@ -116,7 +116,7 @@ label(struct arena *m, const struct policy_test *t)
 			s = arena_printf(m, "%s, user %s", s, t->packet.user);
 		if (t->packet.unit)
 			s = arena_printf(m, "%s, unit %s", s, t->packet.unit);
-		return t->dated ? arena_printf(m, "%s, dated", s) : s;
+		return s;
 	}
 	s = arena_printf(m, "send: %s as <%s> to ", who, t->message.from ? t->message.from : "");
 	for (size_t i = 0; i < t->message.nto; i++)

@@ -420,6 +420,12 @@ capture(struct lower *l, const struct policy_judge *j)
 		return false;
 	mail = lower_chain(l, "mail-capture");
 	first_packets(l, mail, PACKET_OUTPUT, false);
+	if (j->forwarder) {
+		r = draft_new(not_ours(l));
+		draft_text(&r, PLAN_SKUID, j->forwarder, 0);
+		r.r.comment = "what the forwarder itself sends must not come back to it";
+		lower_emit(l, mail, &r);
+	}
 	r = draft_new(TO_CHAIN(PLAN_DO_GOTO, judge));
 	lower_emit(l, mail, &r);
 	enter(l, entry(l, PACKET_OUTPUT, PLAN_NAT), &b.seen, mail, NULL, 0);
@@ -504,7 +510,8 @@ lower(struct arena *a, const struct policy *p, const struct policy_point *pt,
 	    .split = by, .prefix = chains ? "mailreeve-" : ""};
 
 	l.plan = arena_of(a, struct plan);
-	l.plan->table = chains ? "filter" : "mailreeve";
+	l.plan->table = chains ? "filter" :
+	    pt->kind == POLICY_HOST ? "mailreeve-host" : "mailreeve";
 	l.plan->own_table = !chains;
 	l.plan->policy = p->meta.name ? p->meta.name : "";
 	l.plan->point = pt->meta.name ? pt->meta.name : "";

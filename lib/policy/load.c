@@ -159,6 +159,7 @@ policy_load(struct arena *a, struct text_set *t, const char *name,
 	l.p->text = t;
 	names_init(&l, &l.networks, "network", "networks");
 	names_init(&l, &l.ports, "set of ports", "ports");
+	l.ports.builtin = ports_builtin_at;
 	names_init(&l, &l.relays, "relay", "relays");
 	names_init(&l, &l.points, "point", "points");
 	names_init(&l, &l.kinds, "kind", "kinds");

@@ -30,6 +30,9 @@ struct names {
 		void *thing;
 	} *v;
 	size_t n, cap;
+	/* names that the language itself has here, for "did you mean"; NULL: none. NULL
+	 * ends them. */
+	const char *(*builtin)(size_t i);
 };
 
 enum made { MADE_NOT, MADE_NOW, MADE };
@@ -97,6 +100,10 @@ names_find(const struct names *n, const char *name);
 /* The thing that the text names; NULL and a diagnostic when there is none. */
 void *
 names_need(struct load *l, const struct names *n, const char *name, struct text_span at);
+
+/* The name of the language's own set of ports number i; NULL behind the last. */
+const char *
+ports_builtin_at(size_t i);
 
 /* ---- meta.c ------------------------------------------------------------- */
 

@@ -62,7 +62,19 @@ name_at(const void *arg, size_t i)
 {
 	const struct names *n = arg;
 
-	return i < n->n ? n->v[i].name : NULL;
+	return i < n->n ? n->v[i].name : n->builtin ? n->builtin(i - n->n) : NULL;
+}
+
+/* Another kind of thing that bears the name: a natural slip. */
+static const char *
+other_kind(const struct load *l, const struct names *n, const char *name)
+{
+	const struct names *all[] = {&l->networks, &l->ports, &l->relays, &l->points};
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i] != n && names_find(all[i], name))
+			return all[i]->what;
+	return NULL;
 }
 
 void *
@@ -70,21 +82,32 @@ names_need(struct load *l, const struct names *n, const char *name, struct text_
 {
 	void *thing = names_find(n, name);
 	const char *near, *all = "";
+	const char *kind;
 	struct diag *g;
 
 	if (thing || l->incomplete)
 		return thing;
 	g = diag_add(l->d, DIAG_E0402, at, "there is no %s `%s`", n->what, name);
+	kind = other_kind(l, n, name);
+	if (kind && n == &l->networks && !strcmp(kind, l->relays.what)) {
+		diag_hint(l->d, g, "`%s` is a relay; name its ranges as a network, and write that name "
+		    "here and in the relay's `ranges`", name);
+		return NULL;
+	}
+	if (kind) {
+		diag_hint(l->d, g, "`%s` is a %s", name, kind);
+		return NULL;
+	}
 	if ((near = near_of(name, strlen(name), name_at, n))) {
 		diag_hint(l->d, g, "did you mean `%s`?", near);
 		return NULL;
 	}
-	for (size_t i = 0; i < n->n && i < 8; i++)
-		all = arena_printf(l->a, "%s%s%s", all, i ? ", " : "", n->v[i].name);
-	if (!n->n)
+	for (size_t i = 0; i < 12 && name_at(n, i); i++)
+		all = arena_printf(l->a, "%s%s%s", all, i ? ", " : "", name_at(n, i));
+	if (!*all)
 		diag_hint(l->d, g, "define it under `%s`; there is none yet", n->where);
 	else
 		diag_hint(l->d, g, "define it under `%s`; those there are: %s%s", n->where, all,
-		    n->n > 8 ? ", ..." : "");
+		    name_at(n, 12) ? ", ..." : "");
 	return NULL;
 }

@@ -29,6 +29,12 @@ ports_builtin(const char *name)
 	return false;
 }
 
+const char *
+ports_builtin_at(size_t i)
+{
+	return i < NBUILTIN ? builtin[i].name : NULL;
+}
+
 static bool
 portset_make(struct load *l, struct portset *s);
 

@@ -146,41 +146,92 @@ first_midnight(const struct tm *day)
  * The C library knows the zones; it reads TZ from the environment and takes
  * UTC for a zone that it does not have, so that is ruled out first.
  */
+struct zone {
+	char *old;
+};
+
+static bool
+zone_enter(struct zone *z, const char *zone)
+{
+	char path[128];
+	struct stat st;
+
+	if (!zone_name_ok(zone))
+		return false;
+	snprintf(path, sizeof path, ":/usr/share/zoneinfo/%s", zone);
+	if (stat(path + 1, &st) || !S_ISREG(st.st_mode))
+		return false;
+	z->old = getenv("TZ");
+	z->old = z->old ? strdup(z->old) : NULL;
+	setenv("TZ", path, 1);
+	tzset();
+	return true;
+}
+
+static void
+zone_leave(struct zone *z)
+{
+	if (z->old)
+		setenv("TZ", z->old, 1);
+	else
+		unsetenv("TZ");
+	tzset();
+	free(z->old);
+}
+
 static int
 world_day(void *arg, const char *zone, int y, int m, int d, uint64_t *sec)
 {
 	struct tm tm = {.tm_year = y - 1900, .tm_mon = m - 1, .tm_mday = d,
 	    .tm_isdst = -1};
-	bool utc = !strcmp(zone, "UTC");
-	char *old = getenv("TZ"), path[128];
-	struct stat st;
+	struct zone z;
 	time_t t;
 
 	(void)arg;
-	if (utc) {
+	if (!strcmp(zone, "UTC")) {
 		t = timegm(&tm);
 	} else {
-		if (!zone_name_ok(zone))
+		if (!zone_enter(&z, zone))
 			return -ENOENT;
-		snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone);
-		if (stat(path, &st) || !S_ISREG(st.st_mode))
-			return -ENOENT;
-		old = old ? strdup(old) : NULL;
-		snprintf(path, sizeof path, ":/usr/share/zoneinfo/%s", zone);
-		setenv("TZ", path, 1);
-		tzset();
 		t = first_midnight(&tm);
-		if (old)
-			setenv("TZ", old, 1);
-		else
-			unsetenv("TZ");
-		tzset();
-		free(old);
+		zone_leave(&z);
 	}
 	if (t < 0)
 		return -ERANGE;
 	*sec = (uint64_t)t;
 	return 0;
+}
+
+void
+world_clock(const char *zone, uint64_t sec, char out[32])
+{
+	time_t t = (time_t)sec;
+	struct zone z;
+	struct tm tm;
+	bool ok;
+
+	if (strcmp(zone, "UTC") && zone_enter(&z, zone)) {
+		ok = localtime_r(&t, &tm);
+		zone_leave(&z);
+	} else {
+		ok = gmtime_r(&t, &tm);
+	}
+	if (!ok || sec > 253402300799u)
+		snprintf(out, 32, "second %llu", (unsigned long long)sec);
+	else if (tm.tm_hour || tm.tm_min || tm.tm_sec)
+		snprintf(out, 32, "%04d-%02d-%02d %02d:%02d:%02d", tm.tm_year % 10000 + 1900,
+		    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	else
+		snprintf(out, 32, "%04d-%02d-%02d", tm.tm_year % 10000 + 1900, tm.tm_mon + 1,
+		    tm.tm_mday);
+}
+
+bool
+world_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 int

@@ -8,7 +8,9 @@
 #ifndef WORLD_WORLD_H
 #define WORLD_WORLD_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "policy/policy.h"
 
@@ -32,5 +34,14 @@ world_open(struct world *w, const char *path);
 
 void
 world_close(struct world *w);
+
+/* Whether both paths name one file that exists. */
+bool
+world_same_file(const char *a, const char *b);
+
+/* A second since 1970 as the clock of a zone shows it: "2027-04-01" where a day
+ * begins, else "2027-04-01 13:05:00". An unknown zone is taken for UTC. */
+void
+world_clock(const char *zone, uint64_t sec, char out[32]);
 
 #endif

@@ -57,7 +57,7 @@ for plan in *.plan; do
     show $n.salt
     # over the rules of the plan before it in the same table
     clean
-    table=$(sed -n 's/^table inet \([a-z]*\).*/\1/p' $n.nft | head -1)
+    table=$(sed -n 's/^table inet \([a-z-]*\).*/\1/p' $n.nft | head -1 | tr - _)
     eval last=\$last_$table
     [ -z "$last" ] || $load $last 2>err || fail $n last
     $load $plan 2>err || fail $n over

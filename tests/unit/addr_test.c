@@ -530,7 +530,7 @@ static const struct probe {
 	{"tcp :: -> [::ffff:1.2.3.4]:65535", "tcp :: -> [::ffff:1.2.3.4]:65535", NULL, 0, 0},
 	{"", NULL, "empty", 0, 0},
 	{"   ", NULL, "empty", 3, 0},
-	{"TCP 10.0.0.1 -> 10.0.0.2:25", NULL, "begins with", 0, 3},
+	{"TCP 10.0.0.1 -> 10.0.0.2:25", "tcp 10.0.0.1 -> 10.0.0.2:25"},
 	{"256 10.0.0.1 -> 10.0.0.2", NULL, "begins with", 0, 3},
 	{"tcp", NULL, "address is missing", 3, 0},
 	{"tcp 10.0.0.1", NULL, "`->`", 12, 0},

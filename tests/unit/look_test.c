@@ -688,7 +688,7 @@ test_undated_holds_on_every_day(void **state)
 }
 
 static void
-test_allow_covers_untouched_and_deny_covers_all_refusals(void **state)
+test_allow_covers_untouched_and_deny_covers_reject_and_drop(void **state)
 {
 	static const struct {
 		enum { NONE, EXEMPT, REJECT, DROP, CAPTURE, OBSERVE } what;
@@ -699,7 +699,7 @@ test_allow_covers_untouched_and_deny_covers_all_refusals(void **state)
 		{EXEMPT,   {true, false, false, false, false, false}},
 		{REJECT,   {false, false, true, true, false, false}},
 		{DROP,     {false, false, true, false, true, false}},
-		{CAPTURE,  {false, false, true, false, false, true}},
+		{CAPTURE,  {false, false, false, false, false, true}},
 		{OBSERVE,  {true, true, false, false, false, false}},
 	};
 
@@ -788,7 +788,7 @@ main(void)
 		cmocka_unit_test(explain_names_all_who_spoke),
 		cmocka_unit_test(explain_says_why_nothing_is_said),
 		cmocka_unit_test(test_undated_holds_on_every_day),
-		cmocka_unit_test(test_allow_covers_untouched_and_deny_covers_all_refusals),
+		cmocka_unit_test(test_allow_covers_untouched_and_deny_covers_reject_and_drop),
 		cmocka_unit_test(diff_pairs_points_by_name),
 	};
 

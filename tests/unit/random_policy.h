@@ -174,6 +174,7 @@ rnd_judge(struct rnd *r, struct policy *p, struct policy_judge *j, struct policy
 		rnd_stmt(r, p, j, (enum policy_stmt_kind)rnd_below(r, POLICY_OTHERWISE), with);
 	j->otherwise = rnd_stmt(r, p, j, POLICY_OTHERWISE, with);
 	j->capture = dir == POLICY_OUTBOUND && z->point->kind == POLICY_HOST && rnd_one_in(r, 2);
+	j->forwarder = j->capture && rnd_one_in(r, 2) ? "mail" : NULL;
 	for (unsigned n = limits ? rnd_below(r, 3) : 0; n--; ) {
 		struct policy_limit *l = &ARENA_PUSH(p->a, j->limit, j->nlimit, j->caplimit);
 
@@ -395,7 +396,8 @@ naive_point(const struct policy_point *pt, const struct packet *packet)
 			p.user = p.unit = NULL;
 		n = naive_judge(&j[p.hook == PACKET_INPUT ? POLICY_INBOUND : POLICY_OUTBOUND], &p);
 		if (p.hook == PACKET_OUTPUT && j->capture && !pt->observe && p.dport == 25 &&
-		    (p.state == PACKET_NEW || p.state == PACKET_RELATED) && n.verdict >= NAIVE_REJECT)
+		    (p.state == PACKET_NEW || p.state == PACKET_RELATED) && n.verdict >= NAIVE_REJECT &&
+		    !(j->forwarder && p.user && !strcmp(p.user, j->forwarder)))
 			n.verdict = NAIVE_CAPTURE;
 	} else if (p.hook == PACKET_FORWARD) {
 		/* A refusal wins, outbound before inbound. */
