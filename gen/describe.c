@@ -362,6 +362,20 @@ side(struct buf *out, struct arena *a, struct flow *f, struct text_set *t, const
 	buf_chr(out, '\n');
 }
 
+/* A policy speaks of new connections. Only where a region is about other packets (the two
+ * points tell new connections in different ways) a reader must be told. */
+static bool
+goes_without_saying(const struct flow_box *b, enum flow_field x)
+{
+	const struct flow_ival *v = b->field[x].v;
+
+	if (x == FLOW_SYN)
+		return v[0].lo == 1;
+	if (x == FLOW_STATE)
+		return v[0].hi == PACKET_NEW && (b->field[x].n == 1 || v[1].lo > PACKET_RELATED);
+	return false;
+}
+
 void
 describe_box(struct buf *out, struct arena *a, struct flow *f,
     const struct flow_box *b, struct text_set *wt, struct text_set *nt)
@@ -372,8 +386,9 @@ describe_box(struct buf *out, struct arena *a, struct flow *f,
 	buf_printf(out, "  %s -> %s\n", describe_verdict(b->was, b->was_observe),
 	    describe_verdict(b->now, b->now_observe));
 	for (int x = 0; x < FLOW_NFIELD; x++) {
-		if (!b->field[x].n || (x == FLOW_FAMILY && addresses) || x == FLOW_SYN ||
-		    x == FLOW_STATE || (x == FLOW_LOOPBACK && b->field[x].v[0].lo == 0))
+		if (!b->field[x].n || (x == FLOW_FAMILY && addresses) ||
+		    (x == FLOW_LOOPBACK && b->field[x].v[0].lo == 0) ||
+		    goes_without_saying(b, (enum flow_field)x))
 			continue;
 		buf_printf(out, "    %-9s ", label[x]);
 		describe_ivals(out, f, (enum flow_field)x, b->field[x].v, b->field[x].n);
