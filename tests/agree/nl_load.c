@@ -273,11 +273,11 @@ main(int argc, char **argv)
 {
 	static const struct nl_host host = {.uid = uid_of, .cgroup = cgroup_of};
 	const char *path = NULL, *wrong, *who = NULL, *mode = "";
-	struct arena *a = arena_new();
+	static struct arena *a; /* both live as long as the process */
+	static struct nl_talk *t;
 	struct nl_salt salt = {0};
 	uint32_t flags = 0;
 	unsigned keep = 0;
-	struct nl_talk *t;
 	struct nl_form *f;
 	struct nl_dump d;
 	struct plan *p;
@@ -286,6 +286,7 @@ main(int argc, char **argv)
 	size_t n;
 	int err;
 
+	a = arena_new();
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--flags") && i + 1 < argc)
 			flags = (uint32_t)strtoul(argv[++i], NULL, 0);
