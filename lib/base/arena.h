@@ -27,7 +27,8 @@ void *
 arena_alloc(struct arena *a, size_t size);
 
 /* The array p of `old` elements of `size` bytes, moved to hold `n`; the new
- * tail is zeroed. The old place stays valid until the arena ends. */
+ * tail is zeroed. The old place stays valid until the arena ends. p may be
+ * NULL where `old` is 0. */
 void *
 arena_resize(struct arena *a, void *p, size_t old, size_t n, size_t size);
 
@@ -44,12 +45,16 @@ char *
 arena_printf(struct arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+char *
+arena_vprintf(struct arena *a, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
 /* Bytes taken from the machine so far. */
 size_t
 arena_used(const struct arena *a);
 
 #define arena_of(a, type) ((type *)arena_alloc((a), sizeof(type)))
-#define arena_array(a, n, type) ((type *)arena_alloc((a), (size_t)(n) * sizeof(type)))
+#define arena_array(a, n, type) ((type *)arena_resize((a), NULL, 0, (n), sizeof(type)))
 
 /*
  * Growing arrays in an arena: three fields `T *v; size_t n, cap;` in any

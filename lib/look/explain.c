@@ -38,9 +38,8 @@ same_unit(const char *a, const char *b)
 {
 	static const char slice[] = "system.slice/";
 
-	if (!strchr(b, '/') && !strncmp(a, slice, sizeof slice - 1) &&
-	    !strcmp(a + sizeof slice - 1, b))
-		return true;
+	if (!strchr(b, '/') && !strncmp(a, slice, sizeof slice - 1))
+		a += sizeof slice - 1;
 	return !strcmp(a, b);
 }
 

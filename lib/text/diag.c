@@ -1,7 +1,6 @@
 #include "text/diag.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -36,23 +35,6 @@ severity_of(enum diag_code code)
 	return DIAG_ERROR;
 }
 
-static char *
-vformat(struct arena *a, const char *fmt, va_list ap)
-{
-	va_list aq;
-	char *p;
-	int n;
-
-	va_copy(aq, ap);
-	n = vsnprintf(NULL, 0, fmt, aq);
-	va_end(aq);
-	if (n < 0)
-		return arena_str(a, fmt);
-	p = arena_alloc(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, fmt, ap);
-	return p;
-}
-
 struct diag *
 diag_add(struct diags *d, enum diag_code code, struct text_span at,
     const char *fmt, ...)
@@ -76,7 +58,7 @@ diag_add(struct diags *d, enum diag_code code, struct text_span at,
 		.severity = severity_of(code),
 		.at = at,
 		.also = TEXT_NO_SPAN,
-		.message = vformat(d->a, fmt, ap),
+		.message = arena_vprintf(d->a, fmt, ap),
 	};
 	va_end(ap);
 	return g;
@@ -88,7 +70,7 @@ diag_hint(struct diags *d, struct diag *g, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	g->hint = vformat(d->a, fmt, ap);
+	g->hint = arena_vprintf(d->a, fmt, ap);
 	va_end(ap);
 	return g;
 }
