@@ -6,70 +6,18 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
+#include "flow/fdd_inside.h"
 #include "flow/ival.h"
 
 enum {
 	LARGE = 4096,              /* edges from which a node's memory is its own */
 	EDGES_A_NODE = 8,          /* the limit of edges, in limits of nodes */
 	CACHE_FIRST = 1 << 12,
-	CACHE_MOST = 1 << 20,
 	SLOT_FIRST = 1 << 10,
-	DEPTH = 64,                /* open builders: FLOW_NFIELD and some callers */
-	SCRATCH_KEEP = 1 << 16,    /* edges of scratch that outlive an operation */
 };
 
-struct node {
-	uint64_t hash;
-	void *hi;                  /* NULL: swept */
-	fdd_ref *child;            /* in the same piece of memory, behind hi */
-	uint32_t n;
-	uint8_t field;
-};
-
-struct narrow {
-	uint32_t hi;
-	fdd_ref child;
-};
-
-struct wide {
-	u128 hi;
-	fdd_ref child;
-};
-
-/* A node being built: its edges are the top of the scratch of its width. */
-struct frame {
-	enum flow_field field;
-	bool wide, broken;
-	size_t base;
-};
-
-struct result {
-	uint32_t tag;              /* 0: empty */
-	fdd_ref a, b, r;
-};
-
-struct fdd {
-	struct arena *a;           /* the edges of small nodes */
-	uint32_t most;
-	struct node *node;
-	uint32_t nnode, capnode, live;
-	uint64_t edges;
-	size_t large;              /* bytes of large nodes */
-	uint32_t *slot;            /* node + 1, open addressing */
-	uint32_t nslot;
-	struct result *cache;      /* lossy, one place for a key */
-	uint32_t ncache, stores;
-	uint32_t tag;
-	struct narrow *narrow;
-	size_t nnarrow, capnarrow;
-	struct wide *wide;
-	size_t nwide, capwide;
-	struct frame frame[DEPTH];
-	unsigned nframe;
-};
-
-static void *
-must(void *p)
+void *
+fdd_must(void *p)
 {
 	if (!p)
 		abort();
@@ -79,14 +27,14 @@ must(void *p)
 struct fdd *
 fdd_new(uint32_t most)
 {
-	struct fdd *f = must(calloc(1, sizeof *f));
+	struct fdd *f = fdd_must(calloc(1, sizeof *f));
 
 	f->a = arena_new();
 	f->most = most < FDD_LEAF - 1 ? most : FDD_LEAF - 1;
 	f->nslot = SLOT_FIRST;
-	f->slot = must(calloc(f->nslot, sizeof *f->slot));
+	f->slot = fdd_must(calloc(f->nslot, sizeof *f->slot));
 	f->ncache = CACHE_FIRST;
-	f->cache = must(calloc(f->ncache, sizeof *f->cache));
+	f->cache = fdd_must(calloc(f->ncache, sizeof *f->cache));
 	return f;
 }
 
@@ -141,73 +89,29 @@ fdd_begin(struct fdd *f, enum flow_field field)
 {
 	bool wide = field_row(field)->wide;
 
-	assert(f->nframe < DEPTH);
+	assert(f->nframe < FDD_DEPTH);
 	f->frame[f->nframe++] = (struct frame){field, wide, false,
 	    wide ? f->nwide : f->nnarrow};
 }
 
-static void
-narrow_grow(struct fdd *f)
+void
+fdd_grow_narrow(struct fdd *f)
 {
 	f->capnarrow = f->capnarrow ? 2 * f->capnarrow : 256;
-	f->narrow = must(realloc(f->narrow, f->capnarrow * sizeof *f->narrow));
+	f->narrow = fdd_must(realloc(f->narrow, f->capnarrow * sizeof *f->narrow));
 }
 
-static void
-wide_grow(struct fdd *f)
+void
+fdd_grow_wide(struct fdd *f)
 {
 	f->capwide = f->capwide ? 2 * f->capwide : 256;
-	f->wide = must(realloc(f->wide, f->capwide * sizeof *f->wide));
-}
-
-static inline void
-edge_narrow(struct fdd *f, struct frame *fr, uint32_t hi, fdd_ref child)
-{
-	if (child == FDD_NONE) {
-		fr->broken = true;
-	} else if (f->nnarrow > fr->base && f->narrow[f->nnarrow - 1].child == child) {
-		f->narrow[f->nnarrow - 1].hi = hi;
-	} else {
-		if (f->nnarrow == f->capnarrow)
-			narrow_grow(f);
-		f->narrow[f->nnarrow++] = (struct narrow){hi, child};
-	}
-}
-
-static inline void
-edge_wide(struct fdd *f, struct frame *fr, u128 hi, fdd_ref child)
-{
-	if (child == FDD_NONE) {
-		fr->broken = true;
-	} else if (f->nwide > fr->base && f->wide[f->nwide - 1].child == child) {
-		f->wide[f->nwide - 1].hi = hi;
-	} else {
-		if (f->nwide == f->capwide)
-			wide_grow(f);
-		f->wide[f->nwide++] = (struct wide){hi, child};
-	}
-}
-
-static inline void
-edge(struct fdd *f, struct frame *fr, u128 hi, fdd_ref child)
-{
-	if (fr->wide)
-		edge_wide(f, fr, hi, child);
-	else
-		edge_narrow(f, fr, (uint32_t)hi, child);
+	f->wide = fdd_must(realloc(f->wide, f->capwide * sizeof *f->wide));
 }
 
 void
 fdd_edge(struct fdd *f, u128 hi, fdd_ref child)
 {
 	edge(f, &f->frame[f->nframe - 1], hi, child);
-}
-
-static inline uint64_t
-mix(uint64_t h, uint64_t x)
-{
-	h = (h ^ x) * 0x9e3779b97f4a7c15u;
-	return h ^ h >> 29;
 }
 
 /* Two lanes, since a multiplication has to be waited for. */
@@ -261,7 +165,7 @@ slots_fill(struct fdd *f, uint32_t nslot)
 {
 	free(f->slot);
 	f->nslot = nslot;
-	f->slot = must(calloc(nslot, sizeof *f->slot));
+	f->slot = fdd_must(calloc(nslot, sizeof *f->slot));
 	for (uint32_t i = 0; i < f->nnode; i++) {
 		uint32_t k = (uint32_t)f->node[i].hash & (nslot - 1);
 
@@ -285,12 +189,12 @@ node_add(struct fdd *f, const struct frame *fr, size_t n, uint64_t hash)
 		return FDD_NONE;
 	if (f->nnode == f->capnode) {
 		f->capnode = f->capnode ? 2 * f->capnode : 256;
-		f->node = must(realloc(f->node, f->capnode * sizeof *f->node));
+		f->node = fdd_must(realloc(f->node, f->capnode * sizeof *f->node));
 	}
 	x = &f->node[f->nnode];
 	*x = (struct node){.hash = hash, .n = (uint32_t)n, .field = (uint8_t)fr->field};
 	if (n >= LARGE) {
-		x->hi = must(malloc(bytes));
+		x->hi = fdd_must(malloc(bytes));
 		f->large += bytes;
 	} else {
 		x->hi = arena_alloc(f->a, bytes);
@@ -389,51 +293,7 @@ fdd_among(struct fdd *f, enum flow_field field, const struct ivals *s, fdd_ref y
 	return fdd_end(f);
 }
 
-/* ---- operations -------------------------------------------------------- */
-
-uint32_t
-fdd_tag(struct fdd *f)
-{
-	return ++f->tag;
-}
-
-static struct result *
-cache_at(struct fdd *f, uint32_t tag, fdd_ref a, fdd_ref b)
-{
-	uint64_t h = mix(mix(tag, (uint64_t)a << 32 | b), 0);
-
-	return &f->cache[(uint32_t)(h >> 32) & (f->ncache - 1)];
-}
-
-/* Grows with what is stored, so that small diagrams pay for a small one. */
-static void
-cache_put(struct fdd *f, uint32_t tag, fdd_ref a, fdd_ref b, fdd_ref r)
-{
-	if (++f->stores > f->ncache && f->ncache < CACHE_MOST) {
-		struct result *old = f->cache;
-		uint32_t n = f->ncache;
-
-		f->ncache *= 4;
-		f->stores = 0;
-		f->cache = must(calloc(f->ncache, sizeof *f->cache));
-		for (uint32_t i = 0; i < n; i++)
-			if (old[i].tag)
-				*cache_at(f, old[i].tag, old[i].a, old[i].b) = old[i];
-		free(old);
-	}
-	*cache_at(f, tag, a, b) = (struct result){tag, a, b, r};
-}
-
-static bool
-cache_get(struct fdd *f, uint32_t tag, fdd_ref a, fdd_ref b, fdd_ref *r)
-{
-	const struct result *c = cache_at(f, tag, a, b);
-
-	if (c->tag != tag || c->a != a || c->b != b)
-		return false;
-	*r = c->r;
-	return true;
-}
+/* ---- reading ----------------------------------------------------------- */
 
 struct fdd_view
 fdd_view(const struct fdd *f, fdd_ref r)
@@ -444,240 +304,6 @@ fdd_view(const struct fdd *f, fdd_ref r)
 	return (struct fdd_view){(enum flow_field)x->field,
 	    field_row((enum flow_field)x->field)->wide, x->n, x->hi, x->child};
 }
-
-/* A leaf, or a node that asks a later field, laid open as one edge. */
-static struct fdd_view
-view_at(const struct fdd *f, const fdd_ref *r, enum flow_field field, const u128 *last)
-{
-	if (!fdd_is_leaf(*r) && f->node[*r].field == field)
-		return fdd_view(f, *r);
-	return (struct fdd_view){field, true, 1, last, r};
-}
-
-static enum flow_field
-top(const struct fdd *f, fdd_ref r)
-{
-	return fdd_is_leaf(r) ? FLOW_NFIELD : (enum flow_field)f->node[r].field;
-}
-
-/* Long lists alternate between few children: the last pairs are at hand. */
-enum { RECENT = 4 };
-
-struct recent {
-	fdd_ref a[RECENT], b[RECENT], r[RECENT];
-};
-
-static fdd_ref
-apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b);
-
-static inline fdd_ref
-again(struct fdd *f, const struct fdd_op *op, struct recent *m, fdd_ref a, fdd_ref b)
-{
-	unsigned k = (a ^ a >> 1 ^ b << 1) % RECENT;
-
-	if (m->a[k] != a || m->b[k] != b) {
-		m->r[k] = apply(f, op, a, b);
-		m->a[k] = a;
-		m->b[k] = b;
-	}
-	return m->r[k];
-}
-
-/* The edges of two nodes side by side; one may stand for a leaf or a node further
- * down, as a single edge. */
-static void
-merge_narrow(struct fdd *f, const struct fdd_op *op, const struct fdd_view *va,
-    const struct fdd_view *vb, uint32_t last)
-{
-	struct frame *fr = &f->frame[f->nframe - 1];
-	const uint32_t *ah = va->wide ? &last : va->hi, *bh = vb->wide ? &last : vb->hi;
-	struct recent m;
-
-	memset(&m, 0xff, sizeof m);
-	for (uint32_t i = 0, j = 0; ; ) {
-		uint32_t x = ah[i], y = bh[j], h = x < y ? x : y;
-
-		edge_narrow(f, fr, h, again(f, op, &m, va->child[i], vb->child[j]));
-		if (h == last || fr->broken)
-			return;
-		i += x == h;
-		j += y == h;
-	}
-}
-
-static void
-merge_wide(struct fdd *f, const struct fdd_op *op, const struct fdd_view *va,
-    const struct fdd_view *vb, u128 last)
-{
-	struct frame *fr = &f->frame[f->nframe - 1];
-	const u128 *ah = va->hi, *bh = vb->hi;
-	struct recent m;
-
-	memset(&m, 0xff, sizeof m);
-	for (uint32_t i = 0, j = 0; ; ) {
-		u128 x = ah[i], y = bh[j], h = x < y ? x : y;
-
-		edge_wide(f, fr, h, again(f, op, &m, va->child[i], vb->child[j]));
-		if (h == last || fr->broken)
-			return;
-		i += x == h;
-		j += y == h;
-	}
-}
-
-static fdd_ref
-apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b)
-{
-	enum flow_field fa, fb, field;
-	struct fdd_view va, vb;
-	fdd_ref r;
-	u128 last;
-
-	if (a == FDD_NONE || b == FDD_NONE)
-		return FDD_NONE;
-	if (op->quick && (r = op->quick(op->arg, a, b)) != FDD_NONE)
-		return r;
-	if (op->commutes && a > b) {
-		fdd_ref t = a;
-
-		a = b;
-		b = t;
-	}
-	if (cache_get(f, op->tag, a, b, &r))
-		return r;
-	if (fdd_is_leaf(a) && fdd_is_leaf(b)) {
-		r = fdd_leaf(op->leaf(op->arg, fdd_number(a), fdd_number(b)));
-		cache_put(f, op->tag, a, b, r);
-		return r;
-	}
-	fa = top(f, a);
-	fb = top(f, b);
-	field = fa < fb ? fa : fb;
-	last = field_row(field)->last;
-	va = view_at(f, &a, field, &last);
-	vb = view_at(f, &b, field, &last);
-	fdd_begin(f, field);
-	if (field_row(field)->wide)
-		merge_wide(f, op, &va, &vb, last);
-	else
-		merge_narrow(f, op, &va, &vb, (uint32_t)last);
-	r = fdd_end(f);
-	if (r != FDD_NONE)
-		cache_put(f, op->tag, a, b, r);
-	return r;
-}
-
-static void
-trim(struct fdd *f)
-{
-	if (f->nframe)
-		return;
-	if (f->capnarrow > SCRATCH_KEEP) {
-		free(f->narrow);
-		f->narrow = NULL;
-		f->capnarrow = 0;
-	}
-	if (f->capwide > SCRATCH_KEEP) {
-		free(f->wide);
-		f->wide = NULL;
-		f->capwide = 0;
-	}
-}
-
-fdd_ref
-fdd_apply(struct fdd *f, const struct fdd_op *op, fdd_ref a, fdd_ref b)
-{
-	fdd_ref r = apply(f, op, a, b);
-
-	trim(f);
-	return r;
-}
-
-fdd_ref
-fdd_fold(struct fdd *f, const struct fdd_op *op, fdd_ref *r, size_t n, fdd_ref none)
-{
-	if (!n)
-		return none;
-	for (; n > 1; n = (n + 1) / 2) {
-		for (size_t i = 0; i < n / 2; i++)
-			r[i] = apply(f, op, r[2 * i], r[2 * i + 1]);
-		if (n % 2)
-			r[n / 2] = r[n - 1];
-	}
-	trim(f);
-	return r[0];
-}
-
-/* What map and fix have in common: one diagram in, leaves replaced, or one
- * field fixed. */
-struct unary {
-	uint32_t tag;
-	uint32_t (*leaf)(void *arg, uint32_t l);
-	void *arg;
-	enum flow_field field;     /* FLOW_NFIELD: none is fixed */
-	u128 x;
-};
-
-static fdd_ref
-unary(struct fdd *f, const struct unary *u, fdd_ref a)
-{
-	fdd_ref r, la = FDD_NONE, lr = FDD_NONE;
-	struct fdd_view v;
-	struct frame *fr;
-
-	if (a == FDD_NONE)
-		return FDD_NONE;
-	if (top(f, a) == u->field && u->field != FLOW_NFIELD) {
-		v = fdd_view(f, a);
-		return v.child[fdd_find(&v, u->x)];
-	}
-	if (u->field != FLOW_NFIELD && top(f, a) > u->field)
-		return a;
-	if (cache_get(f, u->tag, a, FDD_NONE, &r))
-		return r;
-	if (fdd_is_leaf(a)) {
-		assert(u->leaf);
-		r = fdd_leaf(u->leaf(u->arg, fdd_number(a)));
-	} else {
-		v = fdd_view(f, a);
-		fdd_begin(f, v.field);
-		fr = &f->frame[f->nframe - 1];
-		for (uint32_t i = 0; i < v.n && !fr->broken; i++) {
-			if (v.child[i] != la) {
-				la = v.child[i];
-				lr = unary(f, u, la);
-			}
-			edge(f, fr, fdd_hi(&v, i), lr);
-		}
-		r = fdd_end(f);
-	}
-	if (r != FDD_NONE)
-		cache_put(f, u->tag, a, FDD_NONE, r);
-	return r;
-}
-
-fdd_ref
-fdd_map(struct fdd *f, uint32_t tag, uint32_t (*leaf)(void *arg, uint32_t l),
-    void *arg, fdd_ref a)
-{
-	struct unary u = {.tag = tag, .leaf = leaf, .arg = arg, .field = FLOW_NFIELD};
-	fdd_ref r = unary(f, &u, a);
-
-	trim(f);
-	return r;
-}
-
-fdd_ref
-fdd_fix(struct fdd *f, fdd_ref a, enum flow_field field, u128 x)
-{
-	struct unary u = {.tag = fdd_tag(f), .field = field, .x = x};
-	fdd_ref r = unary(f, &u, a);
-
-	trim(f);
-	return r;
-}
-
-/* ---- reading ----------------------------------------------------------- */
 
 uint32_t
 fdd_find(const struct fdd_view *v, u128 x)
@@ -734,7 +360,7 @@ fdd_sweep(struct fdd *f, uint32_t mark, const fdd_ref *keep, size_t n)
 
 	if (mark >= f->nnode)
 		return;
-	seen = must(calloc(f->nnode - mark, 1));
+	seen = fdd_must(calloc(f->nnode - mark, 1));
 	for (size_t i = 0; i < n; i++)
 		if (keep[i] != FDD_NONE)
 			reach(f, mark, seen, keep[i]);
