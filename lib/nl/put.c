@@ -255,7 +255,7 @@ put_rule(struct put *o, uint32_t c, uint32_t k)
 	const struct nl_chain_form *chain = &o->f->chain[c];
 	const struct nl_rule_form *f = &chain->rule[k];
 	struct buf *b = &o->b->bytes;
-	uint32_t id[PLAN_MOST_RULE_MATCHES + 1];
+	uint32_t id[PLAN_MOST_RULE_MATCHES + 1] = {0};
 	size_t at, list;
 
 	for (uint32_t i = 0; i < f->nanon; i++)

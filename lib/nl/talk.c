@@ -357,7 +357,21 @@ nl_talk_send(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *faul
 
 /* ---- dumps ----------------------------------------------------------------------------------- */
 
-/* One dump request and its answers. -EAGAIN: the rules changed meanwhile. */
+/* Whether a message is about the table: attribute 1 of each kind is its name. Others are
+ * not even read: what is odd in them is not for us to stumble over. */
+static bool
+is_about(const uint8_t *message, size_t n, const char *table)
+{
+	struct attr t[NFTA_TABLE_NAME + 1];
+	size_t len = strlen(table);
+
+	return !attr_table(message, n, t, NFTA_TABLE_NAME) && t[NFTA_TABLE_NAME].p &&
+	    strnlen((const char *)t[NFTA_TABLE_NAME].p, t[NFTA_TABLE_NAME].n) == len &&
+	    !memcmp(t[NFTA_TABLE_NAME].p, table, len);
+}
+
+/* One dump request and its answers, those about `table` where it is not NULL. -EAGAIN: the
+ * rules changed meanwhile. */
 static int
 fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t family,
     const char *table, const char *set)
@@ -368,7 +382,7 @@ fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t f
 	bool changed = false;
 	ssize_t got;
 	size_t n;
-	int err = ask(t, type, NLM_F_DUMP, family, table, set);
+	int err = ask(t, type, NLM_F_DUMP, family, type == NFT_MSG_GETTABLE ? NULL : table, set);
 
 	if (err)
 		return err;
@@ -395,7 +409,8 @@ fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t f
 			/* the dump of a set says so nowhere else */
 			memcpy(&g, message + sizeof h, sizeof g);
 			changed |= ntohs(g.res_id) != (d->genid & 0xffff);
-			if (!err && !changed)
+			if (!err && !changed && (!table || is_about(message + sizeof h + sizeof g,
+			    h.nlmsg_len - sizeof h - sizeof g, table)))
 				err = nl_dump_add(a, d, message, h.nlmsg_len);
 		}
 	}
@@ -419,28 +434,11 @@ dump_once(struct nl_talk *t, struct arena *a, uint8_t family, const char *table,
 	*d = (struct nl_dump){0};
 	err = nl_talk_gen(t, &d->genid);
 	if (!err)
-		err = fetch(t, a, d, NFT_MSG_GETTABLE, family, NULL, NULL);
+		err = fetch(t, a, d, NFT_MSG_GETTABLE, family, table, NULL);
 	for (size_t i = 0; i < sizeof type / sizeof *type && !err; i++)
 		err = forgive(fetch(t, a, d, type[i], family, table, NULL));
 	if (!err && what & NL_DUMP_RULES)
 		err = forgive(fetch(t, a, d, NFT_MSG_GETRULE, family, table, NULL));
-	/* older kernels do not filter for us */
-	if (!err && table) {
-		uint32_t n = 0;
-
-#define KEEP(list, count, field) \
-		n = 0; \
-		for (uint32_t i = 0; i < d->count; i++) \
-			if (!strcmp(d->list[i].field, table)) \
-				d->list[n++] = d->list[i]; \
-		d->count = n
-		KEEP(table, ntable, name);
-		KEEP(chain, nchain, table);
-		KEEP(set, nset, table);
-		KEEP(object, nobject, table);
-		KEEP(rule, nrule, table);
-#undef KEEP
-	}
 	for (uint32_t i = 0; !err && what & NL_DUMP_ELEMENTS && i < d->nset; i++)
 		err = fetch(t, a, d, NFT_MSG_GETSETELEM, d->set[i].family, d->set[i].table,
 		    d->set[i].name);
