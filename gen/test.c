@@ -5,31 +5,35 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/utf8.h"
 #include "gen/commands.h"
 #include "gen/describe.h"
 #include "gen/unit.h"
 
-/* Text for XML 1.0: controls that it cannot hold become "?". */
+/* Text for XML 1.0: what it cannot hold becomes "?". */
 static void
 xml(struct buf *out, const char *s)
 {
-	for (; *s; s++) {
-		switch (*s) {
-		case '<':
+	size_t n = strlen(s);
+
+	while (n) {
+		uint32_t c = 0;
+		size_t k = utf8_next(s, n, &c);
+
+		if (c == '<' && k)
 			buf_str(out, "&lt;");
-			break;
-		case '>':
+		else if (c == '>' && k)
 			buf_str(out, "&gt;");
-			break;
-		case '&':
+		else if (c == '&' && k)
 			buf_str(out, "&amp;");
-			break;
-		case '"':
+		else if (c == '"' && k)
 			buf_str(out, "&quot;");
-			break;
-		default:
-			buf_chr(out, (unsigned char)*s < 0x20 && *s != '\n' && *s != '\t' ? '?' : *s);
-		}
+		else if (!k || (c < 0x20 && c != '\n' && c != '\t') || c == 0xfffe || c == 0xffff)
+			buf_chr(out, '?');
+		else
+			buf_add(out, s, k);
+		s += k ? k : 1;
+		n -= k ? k : 1;
 	}
 }
 

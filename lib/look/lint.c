@@ -110,7 +110,7 @@ decides_nothing(struct lint *l, const struct policy_stmt *s, const struct flow_u
 	if (u->by)
 		diag_also(g, u->by->meta.at, same ? "the same verdict" : "the other statement");
 	lint_hint(l, g, exempt ? "remove it, or see whether the block that it was made for is still "
-	    "there" : "remove it, or leave it for the reader");
+	    "there" : "remove it, alone, and ask again; or leave it for the reader");
 }
 
 static void

@@ -9,11 +9,14 @@ twice, under another locale, time zone and folder, and must be the same bytes.
 golden.py MAILREEVE            compare
 golden.py MAILREEVE --update   write what it prints now; read the diff before committing
 """
+import json
 import os
 import pathlib
 import shlex
 import subprocess
 import sys
+import tempfile
+import xml.dom.minidom
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parents[1]
@@ -83,6 +86,31 @@ def policies():
     return [p.relative_to(TOP).as_posix() for p in found]
 
 
+def odd_name(g):
+    """A file's name can be any bytes: no form of an answer breaks on it."""
+    with tempfile.TemporaryDirectory() as d:
+        name = os.path.join(os.fsencode(d), b'a"b\n::c;%,:\xc3\xa9\x01\xff<&]]>.yaml')
+        pathlib.Path(os.fsdecode(name)).write_bytes((HERE / 'wrong/failing.yaml').read_bytes())
+        for args, read in ((['test', '--format', 'junit'], xml.dom.minidom.parseString),
+                           (['test', '--format', 'json'], json.loads),
+                           (['lint', '--format', 'json'], json.loads),
+                           (['lint', '--format', 'sarif'], json.loads),
+                           (['compile', '--to', 'json'], json.loads)):
+            code, out, err = g.run(args + [name])
+            try:
+                read(out)
+                g.verdict(code in (0, 1), ' '.join(args), f'exit status {code}')
+            except Exception as broken:
+                g.verdict(False, ' '.join(args) + ' of a file with an odd name', broken)
+        code, out, err = g.run(['lint', '--format', 'github', name])
+        g.verdict(out and all(line.startswith((b'::notice file=', b'::warning file=', b'::error file='))
+                              for line in out.splitlines()), 'lint --format github', out)
+        code, out, err = g.run(['compile', name])
+        said = [line for line in out.split(b'\n') if b'.yaml' in line]
+        g.verdict(said and all(b' comment "' in line and line.count(b'"') % 2 == 0 and
+                               line.endswith(b'"') for line in said), 'compile', said)
+
+
 def main():
     g = Golden(sys.argv[1], '--update' in sys.argv[2:])
     for p in policies():
@@ -104,6 +132,7 @@ def main():
                        if l and not l.startswith('#')):
         status, *args = shlex.split(line)
         g.same(f'answers/{name}.txt', args, int(status))
+    odd_name(g)
     for path in EXPECTED.rglob('*'):
         if path.is_file() and path not in g.used:
             if g.update:
