@@ -16,6 +16,8 @@ RULES = [
 ]
 # inputs that are wrong on purpose
 EXEMPT = ('tests/malformed/', 'tests/fuzz/corpus/', 'tests/style/text.py', 'tests/unit/')
+# what the program prints: a list with tabs may end in an empty column
+PRINTED = 'tests/golden/expected/'
 
 
 def files():
@@ -25,7 +27,7 @@ def files():
         return [TOP / f for f in out.split('\0') if f]
     except (OSError, subprocess.CalledProcessError):
         return [p for p in TOP.rglob('*') if p.is_file() and '.git' not in p.parts
-                and not any(q.startswith('build') for q in p.parts)]
+                and not any(q.startswith('build') for q in p.relative_to(TOP).parts)]
 
 
 def main():
@@ -42,7 +44,7 @@ def main():
         n += 1
         for i, line in enumerate(text.split('\n'), 1):
             for rule, what in RULES:
-                if rule.search(line):
+                if rule.search(line) and not (what == 'trailing blanks' and rel.startswith(PRINTED)):
                     errors.append(f'{rel}:{i}: {what}')
     if n < 20:
         errors.append('the files were not found')
