@@ -94,6 +94,26 @@ register_(struct registry *g, const struct policy_application *x, const struct p
 	    "`unique-senders` allows one application for an address: remove one (COR-06)");
 }
 
+/* An address of one application among all those that another has registered. */
+static void
+among_all(struct registry *g, const struct policy_application *x, const struct policy_pattern *p)
+{
+	const char *all;
+	uint32_t i;
+
+	if (p->kind != POLICY_PATTERN_ADDRESS)
+		return;
+	all = arena_printf(g->l->a, "*@%s", p->domain);
+	i = hash_names_find(g->h, all, strlen(all));
+	if (i == UINT32_MAX || g->v[i].app == x)
+		return;
+	diag_hint(g->l->d, diag_also(diag_add(g->l->d, DIAG_E0453, p->at,
+	    "the sender `%s@%s` is registered by `%s` too, which has `%s`", p->local, p->domain,
+	    g->v[i].app->meta.name, all), g->v[i].at, "the other registration"),
+	    "`unique-senders` allows one application for an address: name its addresses there "
+	    "one by one (COR-06)");
+}
+
 static void
 check_unique(struct load *l, const struct policy_submission *s)
 {
@@ -104,6 +124,41 @@ check_unique(struct load *l, const struct policy_submission *s)
 			register_(&g, s->application[i], &s->application[i]->sender[k].envelope);
 			register_(&g, s->application[i], &s->application[i]->sender[k].header);
 		}
+	for (size_t i = 0; i < s->napplication; i++)
+		for (size_t k = 0; k < s->application[i]->nsender; k++) {
+			const struct policy_sender_pair *y = &s->application[i]->sender[k];
+
+			among_all(&g, s->application[i], &y->envelope);
+			if (y->header.at.off != y->envelope.at.off)
+				among_all(&g, s->application[i], &y->header);
+		}
+}
+
+/* Two registrations for the same program: whose mail is it? */
+static void
+check_programs(struct load *l, const struct policy_submission *s)
+{
+	struct registry g = {.l = l, .h = hash_names_new(l->a)};
+
+	for (size_t i = 0; i < s->napplication; i++) {
+		const struct policy_application *x = s->application[i];
+		const char *key = arena_printf(l->a, "%s %s", x->user ? x->user : "",
+		    x->unit ? x->unit : "");
+		int fresh;
+		uint32_t at;
+
+		if (!x->user && !x->unit)
+			continue;
+		at = hash_names_add(g.h, key, strlen(key), &fresh);
+		if (fresh)
+			ARENA_PUSH(l->a, g.v, g.n, g.cap) = (struct owner){x, x->meta.at};
+		else if (meta_days_meet(&g.v[at].app->meta.days, &x->meta.days))
+			diag_hint(l->d, diag_also(diag_add(l->d, DIAG_E0461, x->meta.at,
+			    "`%s` runs as `%s` does: the forwarder could not tell them apart",
+			    x->meta.name, g.v[at].app->meta.name), g.v[at].at,
+			    "the other registration"), "give each its own user or unit, or make "
+			    "one registration of both");
+	}
 }
 
 /* Mail of one class by a relay for the other, where both say so (COL-09). */
@@ -125,6 +180,7 @@ check_submission(struct load *l)
 	const struct policy_submission *s = &l->p->submission;
 
 	check_routes(l, s);
+	check_programs(l, s);
 	if (s->unique_senders)
 		check_unique(l, s);
 	for (size_t i = 0; i < s->napplication; i++)
