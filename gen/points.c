@@ -36,8 +36,8 @@ command_points(const struct args *a)
 			const struct policy_meta *m = &p->point[i]->meta;
 
 			if (form == UNIT_HUMAN) {
-				buf_printf(&out, "%s\t%s\t%s\n", m->name, kind_word(p->point[i]),
-				    m->title ? m->title : "");
+				buf_printf(&out, "%s\t%s%s%s\n", m->name, kind_word(p->point[i]),
+				    m->title ? "\t" : "", m->title ? m->title : "");
 				continue;
 			}
 			buf_str(&out, i ? ",\n {\"point\": " : "\n {\"point\": ");
