@@ -164,6 +164,25 @@ endpoints(struct lint *l, const struct policy_relay *y)
 	}
 }
 
+/* A password that can be read on the way. */
+static void
+readable(struct lint *l, const struct policy_relay *y)
+{
+	struct diag *g;
+
+	for (size_t i = 0; y->auth == POLICY_AUTH_PASSWORD && i < y->nendpoint; i++) {
+		enum policy_tls tls = y->endpoint[i].tls;
+
+		if (tls != POLICY_TLS_NONE && tls != POLICY_TLS_FORBIDDEN)
+			continue;
+		g = lint_say(l, DIAG_W1015, y->endpoint[i].at, "relay %s has a password, and at port %u "
+		    "TLS is %s", y->meta.name, y->endpoint[i].port,
+		    tls == POLICY_TLS_NONE ? "not required" : "never begun");
+		lint_hint(l, g, "write `tls: %s`, or remove the endpoint: the password could be read on "
+		    "the way (COL-14)", y->endpoint[i].port == 465 ? "implicit" : "starttls");
+	}
+}
+
 static void
 personal(struct lint *l, const struct policy_relay *y, struct text_span at, const char *who)
 {
@@ -192,6 +211,7 @@ lint_relays(struct lint *l)
 		literal(l, y);
 		advertised(l, y);
 		endpoints(l, y);
+		readable(l, y);
 		/* One for people may stand there to be read. */
 		if (y->class != POLICY_CLASS_PERSONAL && !forwards(l->p, y) && !opened(l->p, y)) {
 			g = lint_say(l, DIAG_N1011, y->meta.at, "relay %s is used nowhere", y->meta.name);

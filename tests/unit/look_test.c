@@ -362,6 +362,28 @@ lint_COL_27_ports_of_relays(void **state)
 }
 
 static void
+lint_COL_14_passwords_that_can_be_read(void **state)
+{
+	struct lab l = lab(POLICY_ROUTER);
+	struct policy_relay *y = relay(&l, "ser", "198.51.100.0/24", NULL);
+	struct policy_endpoint e[] = {{TEXT_NO_SPAN, 587, POLICY_TLS_STARTTLS},
+	    {TEXT_NO_SPAN, 25, POLICY_TLS_STARTTLS}};
+
+	(void)state;
+	y->endpoint = e;
+	y->nendpoint = 2;
+	y->auth = POLICY_AUTH_PASSWORD;
+	assert_false(said(&l, DIAG_W1015));
+	e[1].tls = POLICY_TLS_NONE;
+	assert_true(said(&l, DIAG_W1015));
+	e[1].tls = POLICY_TLS_FORBIDDEN;
+	assert_true(said(&l, DIAG_W1015));
+	y->auth = POLICY_AUTH_NONE;
+	assert_false(said(&l, DIAG_W1015));
+	done(&l);
+}
+
+static void
 lint_COL_09_classes_of_relays(void **state)
 {
 	struct lab l = lab(POLICY_HOST);
@@ -776,6 +798,7 @@ main(void)
 		cmocka_unit_test(lint_CAM_10_host_by_address),
 		cmocka_unit_test(lint_CAM_20_advertised_size_fits),
 		cmocka_unit_test(lint_COL_27_ports_of_relays),
+		cmocka_unit_test(lint_COL_14_passwords_that_can_be_read),
 		cmocka_unit_test(lint_COL_09_classes_of_relays),
 		cmocka_unit_test(lint_CAM_13_more_than_60_an_hour_is_arranged),
 		cmocka_unit_test(lint_COL_31_COL_33_registrations_are_complete),
