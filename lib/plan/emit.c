@@ -361,7 +361,10 @@ lower_comment(struct lower *l, const struct policy_meta *m, const char *fmt, ...
 		at = text_place(l->p->text, m->at);
 	if (*at.name) {
 		char place[300];
-		const char *name = at.name;
+		/* From the policy's folder, as included files are: where that
+		 * folder is on this machine is no part of the rules. */
+		const char *slash = m->at.file == l->p->file ? strrchr(at.name, '/') : NULL;
+		const char *name = slash ? slash + 1 : at.name;
 		size_t n = strlen(name);
 
 		if (n > 60) {              /* the end of a path says more */

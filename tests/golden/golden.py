@@ -128,6 +128,8 @@ def main():
             code, one, _ = g.run(['compile', '--point', point, '--to', 'plan', p])
             _, two, _ = g.run(['compile', '--point', point, '--to', 'plan', p])
             g.verdict(code == 0 and one == two and one, f'plan {p} {point}', 'differs between runs')
+            _, there, _ = g.run(['compile', '--point', point, '--to', 'plan', str(TOP / p)])
+            g.verdict(one == there, f'plan {p} {point}', 'tells where its folder is on this machine')
     for name, line in (l.split(None, 1) for l in (HERE / 'answers.txt').read_text().splitlines()
                        if l and not l.startswith('#')):
         status, *args = shlex.split(line)
