@@ -512,6 +512,7 @@ OF(application_rate, policy_application)
 		return plain(x->field, x->meta.at); \
 	}
 
+APPLICATION_TEXT(credential)
 APPLICATION_TEXT(arrangement)
 APPLICATION_TEXT(group)
 APPLICATION_TEXT(contract)
@@ -526,6 +527,7 @@ static const struct records_row application_row[] = {
 	{"user", LOOK_MESSAGES, application_user},
 	{"unit", LOOK_MESSAGES, application_unit},
 	{"via", LOOK_MESSAGES, application_via},
+	{"credential", LOOK_MESSAGES, application_credential},
 	{"rewrite", LOOK_MESSAGES, application_rewrite},
 }, application_about[] = {
 	{"owners", LOOK_METADATA, application_owners},

@@ -328,6 +328,7 @@ struct policy_application {
 	size_t nsender, capsender;
 	const struct policy_relay *via; /* NULL: by route */
 	struct text_span via_at;
+	const char *credential;    /* its own at the relay `via`; NULL: the relay's */
 	struct policy_mail_limits limits;
 	enum policy_registration state;
 	struct policy_location *location;

@@ -173,7 +173,7 @@ struct raw_application {
 	struct raw_runs_as runs_as;
 	struct shape_list owners;  /* struct shape_text */
 	struct shape_list senders; /* struct raw_sender */
-	struct shape_text via;
+	struct shape_text via, credential;
 	struct shape_list limits;
 	struct shape_num state;
 	struct shape_list locations; /* struct raw_location */

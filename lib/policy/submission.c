@@ -114,6 +114,20 @@ rewrite_read(struct load *l, const struct shape_text *raw, struct policy_applica
 	    "write one address, which the application has registered");
 }
 
+/* A relay may know each application by a credential of its own (COL-33). */
+static void
+credential_read(struct load *l, const struct raw_application *raw, struct policy_application *x)
+{
+	x->credential = text(&raw->credential);
+	if (!x->credential || (x->via && x->via->auth != POLICY_AUTH_NONE) ||
+	    (raw->via.node && !x->via))
+		return;
+	diag_hint(l->d, diag_add(l->d, DIAG_E0462, raw->credential.node->at,
+	    "the credential `%s` is for no relay", x->credential),
+	    x->via ? "the relay `%s` wants no AUTH: write its `auth`, or remove the credential" :
+	    "write `via: RELAY` too%s", x->via ? x->via->meta.name : ": routes may lead to several");
+}
+
 static void
 application_fill(struct load *l, const struct raw_application *raw, struct policy_application *x)
 {
@@ -129,6 +143,7 @@ application_fill(struct load *l, const struct raw_application *raw, struct polic
 	senders_read(l, &raw->senders, x);
 	x->via = relay_forward(l, &raw->via);
 	x->via_at = raw->via.node ? raw->via.node->at : TEXT_NO_SPAN;
+	credential_read(l, raw, x);
 	mail_limits_read(l, &raw->limits, POLICY_EACH_APPLICATION, &x->limits);
 	x->state = (enum policy_registration)raw->state.n;
 	for (size_t i = 0; i < raw->locations.n; i++)
