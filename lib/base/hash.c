@@ -110,6 +110,12 @@ hash_names_at(const struct hash_names *t, uint32_t i)
 	return t->v[i].s;
 }
 
+size_t
+hash_names_size(const struct hash_names *t, uint32_t i)
+{
+	return t->v[i].n;
+}
+
 uint32_t
 hash_names_count(const struct hash_names *t)
 {

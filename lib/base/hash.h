@@ -40,6 +40,10 @@ hash_names_find(const struct hash_names *t, const char *s, size_t n);
 const char *
 hash_names_at(const struct hash_names *t, uint32_t i);
 
+/* Its bytes, without the NUL. */
+size_t
+hash_names_size(const struct hash_names *t, uint32_t i);
+
 uint32_t
 hash_names_count(const struct hash_names *t);
 

@@ -185,6 +185,13 @@ flow_field_name(enum flow_field x);
 const char *
 flow_verdict_name(enum flow_verdict v);
 
+/* The value of a user or unit in the diagram; `add`: given now if new, else
+ * FLOW_USER_NONE or FLOW_UNIT_NONE. */
+u128
+flow_user_value(struct flow *f, const char *name, bool add);
+u128
+flow_unit_value(struct flow *f, const char *name, bool add);
+
 /* A value of USER or UNIT for people. */
 const char *
 flow_user_name(struct flow *f, u128 v);

@@ -49,13 +49,6 @@ flow_limits_both(struct flow *f, uint32_t a, uint32_t b);
 uint32_t
 flow_limits_one(struct flow *f, const struct policy_limit *l);
 
-/* The value of a user or unit in the diagram; `add`: given now if new, else
- * FLOW_USER_NONE or FLOW_UNIT_NONE. */
-u128
-flow_user_value(struct flow *f, const char *name, bool add);
-u128
-flow_unit_value(struct flow *f, const char *name, bool add);
-
 /* A packet as values of the fields. */
 void
 flow_packet(struct flow *f, const struct packet *p, u128 x[FLOW_NFIELD]);
