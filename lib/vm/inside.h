@@ -118,11 +118,13 @@ struct vm {
 	size_t nleaf, capleaf, nstate, capstate, ncause, capcause, nfinal, capfinal;
 	fdd_ref *done;             /* by memo's numbers */
 	size_t ndone, capdone;
-	uint32_t *first;           /* rule of each chain */
-	uint32_t *nrule;
+	uint32_t *first, *nrule;   /* of each chain: its rules in `order` */
+	uint32_t *order;           /* rules, chain by chain */
 	unsigned depth;
 	bool marks;                /* some rule changes a packet and goes on */
 	uint64_t unit_level;       /* of cgroup ids that nobody named; UINT64_MAX: several */
+	const u128 *packet;        /* of vm_decide(); else NULL */
+	const struct nl_elem *picked; /* for that packet, in the verdict map looked up last */
 };
 
 /* Where a rule is executed. */
@@ -298,6 +300,25 @@ rule_other(struct exec *x, uint32_t i, const char *why);
 /* rule.c: what a rule does in state s, and whether it may go on in another. */
 fdd_ref
 rule_run(struct vm *v, const struct nl_rule *r, struct place at, uint32_t s, bool *changes);
+
+/* run.c: base chains in the order in which the kernel asks them. */
+struct step {
+	uint32_t chain;
+	unsigned hook;
+	int32_t priority;
+	bool device;
+};
+
+struct way {
+	struct step *v;
+	size_t n;
+};
+
+void
+ways_make(struct vm *v, struct way ways[3]);
+/* Where a step's rules are executed. */
+struct place
+step_place(const struct vm *v, const struct step *st, unsigned way);
 
 /* run.c: what the chain does. RETURN is the end of it. */
 fdd_ref

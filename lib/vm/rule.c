@@ -575,6 +575,9 @@ lookup(struct exec *x, uint32_t i, const struct nl_expr *e)
 		r = guarded(x, i, e->u.lookup.invert ? none : cond_not(v, none));
 		return elements_limit(s) ? may_go_on(v, x->state, r) : r;
 	}
+	for (size_t k = 0; k < n && v->packet; k++)
+		if (fdd_eval(v->f, f[k].cond, v->packet) == YES)
+			v->picked = f[k].of;
 	part = arena_array(v->a, n + 1, fdd_ref);
 	for (size_t k = 0; k < n; k++)
 		part[k] = f[k].cond == NO ? on(x) :

@@ -58,6 +58,7 @@ rules_run(struct vm *v, uint32_t chain, uint32_t from, struct place at, uint32_t
 	uint32_t first = v->first[chain], n = v->nrule[chain], k = from;
 	struct memo m = {.chain = chain, .rule = from, .state = s, .hook = at.hook,
 	    .way = (uint8_t)at.way, .family = at.family, .early = at.early};
+	uint32_t astray = outcome(V_OTHER, 0);
 	fdd_ref *part, r, *out;
 	bool changes = false, fresh;
 	size_t np = 0;
@@ -65,18 +66,17 @@ rules_run(struct vm *v, uint32_t chain, uint32_t from, struct place at, uint32_t
 	out = remembered(v, &m, &fresh);
 	if (!fresh)
 		return *out;
-	if (v->depth >= MOST_CALLS) {
-		uint32_t o = outcome(V_OTHER, 0);
-
-		return fdd_leaf(leaf_of(v, &o, 1, BY_UNKNOWN,
-		    cause_of(v, NULL, 0, "calls that are nested too deep") + 1));
-	}
+	/* until it is known: a chain that calls itself, which no kernel has */
+	*out = fdd_leaf(leaf_of(v, &astray, 1, BY_UNKNOWN,
+	    cause_of(v, NULL, 0, "calls that are nested too deep") + 1));
+	if (v->depth >= MOST_CALLS)
+		return *out;
 	v->depth++;
 	part = calloc(n - from + 1, sizeof *part);
 	if (!part)
 		abort();
 	while (k < n && !changes)
-		part[np++] = rule_run(v, &v->d->rule[first + k++], at, s, &changes);
+		part[np++] = rule_run(v, &v->d->rule[v->order[first + k++]], at, s, &changes);
 	r = fdd_fold(v->f, &v->state[s]->over, part, np, fdd_leaf(v->state[s]->on));
 	free(part);
 	if (k < n)
@@ -95,18 +95,6 @@ chain_run(struct vm *v, uint32_t chain, struct place at, uint32_t s)
 }
 
 /* ---- base chains ----------------------------------------------------------------------- */
-
-struct step {
-	uint32_t chain;
-	unsigned hook;
-	int32_t priority;
-	bool device;
-};
-
-struct way {
-	struct step *v;
-	size_t n;
-};
 
 /* Of two with one priority the kernel runs the younger first. */
 static int
@@ -146,16 +134,22 @@ add_hook(struct vm *v, struct way *w, unsigned hook)
 	qsort(w->v + from, w->n - from, sizeof *w->v, by_priority);
 }
 
+struct place
+step_place(const struct vm *v, const struct step *st, unsigned way)
+{
+	return (struct place){.way = way, .hook = st->hook,
+	    .family = v->d->chain[st->chain].family,
+	    .early = st->device || ((st->hook == HOOK_PRE || st->hook == HOOK_OUT) &&
+	    st->priority < PRIO_CONNTRACK)};
+}
+
 static fdd_ref
-step_run(struct vm *v, const struct step *st, struct place at, uint32_t s)
+step_run(struct vm *v, const struct step *st, unsigned way, uint32_t s)
 {
 	const struct nl_chain *c = &v->d->chain[st->chain];
+	struct place at = step_place(v, st, way);
 	fdd_ref r, pass = fdd_leaf(v->state[s]->on);
 
-	at.hook = st->hook;
-	at.family = c->family;
-	at.early = st->device || ((st->hook == HOOK_PRE || st->hook == HOOK_OUT) &&
-	    st->priority < PRIO_CONNTRACK);
 	r = verb_map(v, chain_run(v, st->chain, at, s), V_RETURN, c->policy ? V_ACCEPT : V_DROP);
 	r = verb_map(v, r, V_ACCEPT, V_NEXT);
 	if (c->family == NF_IP)
@@ -209,14 +203,13 @@ static fdd_ref
 way_run(struct vm *v, const struct way *ways, unsigned which, size_t i, uint32_t s)
 {
 	const struct way *w = &ways[which];
-	struct place at = {.way = which};
 	uint32_t *state;
 	fdd_ref r;
 	size_t n;
 
 	if (i == w->n)
 		return fdd_leaf(leaf_one(v, V_ACCEPT, s));
-	r = step_run(v, &w->v[i], at, s);
+	r = step_run(v, &w->v[i], which, s);
 	n = states_in(v, r, V_NEXT, &state);
 	for (size_t k = 0; k < n; k++)
 		r = over(v, state[k], r, follow(v, ways, which, i + 1, state[k]));
@@ -276,8 +269,8 @@ final_leaf(void *arg, uint32_t l)
 	return i;
 }
 
-fdd_ref
-vm_read(struct vm *v)
+void
+ways_make(struct vm *v, struct way ways[3])
 {
 	static const struct {
 		unsigned way, hook[3], n;
@@ -287,6 +280,17 @@ vm_read(struct vm *v)
 		{WAY_OUTPUT, {HOOK_OUT, HOOK_POST}, 2},
 		{WAY_INPUT, {HOOK_INGRESS, HOOK_PRE, HOOK_IN}, 3},
 	};
+
+	for (unsigned k = 0; k < 3; k++)
+		ways[k] = (struct way){arena_array(v->a, 3 * (v->d->nchain + 1), struct step), 0};
+	for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)
+		for (unsigned k = 0; k < hooks[i].n; k++)
+			add_hook(v, &ways[hooks[i].way], hooks[i].hook[k]);
+}
+
+fdd_ref
+vm_read(struct vm *v)
+{
 	static const enum packet_hook of[] = {
 		[WAY_FORWARD] = PACKET_FORWARD, [WAY_OUTPUT] = PACKET_OUTPUT,
 		[WAY_INPUT] = PACKET_INPUT,
@@ -294,11 +298,7 @@ vm_read(struct vm *v)
 	struct way ways[3];
 	fdd_ref r[3];
 
-	for (unsigned k = 0; k < 3; k++)
-		ways[k] = (struct way){arena_array(v->a, 3 * (v->d->nchain + 1), struct step), 0};
-	for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)
-		for (unsigned k = 0; k < hooks[i].n; k++)
-			add_hook(v, &ways[hooks[i].way], hooks[i].hook[k]);
+	ways_make(v, ways);
 	for (unsigned k = 0; k < 3; k++)
 		r[of[k]] = fdd_map(v->f, v->end, final_leaf, v, way_run(v, ways, k, 0, 0));
 	fdd_begin(v->f, FLOW_HOOK);
@@ -309,26 +309,35 @@ vm_read(struct vm *v)
 
 /* ---- the reader ------------------------------------------------------------------------------ */
 
-/* The rules of each chain stand together in a dump. */
+/* Dumps have the rules of a chain together; nothing is built on it. */
 static void
 index_rules(struct vm *v)
 {
 	const struct nl_dump *d = v->d;
-	uint32_t c = 0;
+	uint32_t *of = arena_array(v->a, d->nrule + 1, uint32_t), at = 0;
 
 	v->first = arena_array(v->a, d->nchain + 1, uint32_t);
 	v->nrule = arena_array(v->a, d->nchain + 1, uint32_t);
+	v->order = arena_array(v->a, d->nrule + 1, uint32_t);
 	for (uint32_t i = 0; i < d->nrule; i++) {
 		const struct nl_rule *r = &d->rule[i];
 
-		if (!i || strcmp(r->chain, r[-1].chain) || strcmp(r->table, r[-1].table) ||
-		    r->family != r[-1].family)
-			c = chain_find(v, r, r->chain);
-		if (c == UINT32_MAX)
-			continue;
-		if (!v->nrule[c]++)
-			v->first[c] = i;
+		if (i && !strcmp(r->chain, r[-1].chain) && !strcmp(r->table, r[-1].table) &&
+		    r->family == r[-1].family)
+			of[i] = of[i - 1];
+		else
+			of[i] = chain_find(v, r, r->chain);
+		if (of[i] != UINT32_MAX)
+			v->nrule[of[i]]++;
 	}
+	for (uint32_t c = 0; c < d->nchain; c++) {
+		v->first[c] = at;
+		at += v->nrule[c];
+		v->nrule[c] = 0;
+	}
+	for (uint32_t i = 0; i < d->nrule; i++)
+		if (of[i] != UINT32_MAX)
+			v->order[v->first[of[i]] + v->nrule[of[i]]++] = i;
 }
 
 static void

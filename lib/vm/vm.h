@@ -26,6 +26,7 @@
 #include "flow/fdd.h"
 
 struct buf;
+struct nl_chain;
 struct nl_dump;
 struct nl_rule;
 struct vm;
@@ -92,6 +93,19 @@ vm_read(struct vm *v);
 /* A leaf of vm_read's diagram. */
 const struct vm_leaf *
 vm_leaf(const struct vm *v, uint32_t number);
+
+/* What decided over a packet. */
+struct vm_decider {
+	const struct nl_rule *rule; /* the last that refused it, or let it pass; NULL: none did */
+	const struct nl_chain *chain; /* with no rule: the base chain whose policy did; NULL: nothing
+	                           looks at it */
+};
+
+/* What decides over the packet whose fields are x, for people: behind vm_read(), which told
+ * its fate. False where no single rule does, as behind NAT, or it cannot be told; where one
+ * rule made that so, it is in out. */
+bool
+vm_decide(struct vm *v, const u128 x[FLOW_NFIELD], struct vm_decider *out);
 
 /* Adds a leaf for people: "pass or drop (not known: meta mark, ...)". */
 void
