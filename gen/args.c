@@ -23,6 +23,7 @@ static const struct arg_row row[ARG_NOPTION] = {
 	[ARG_PART] = {"part", 0, "PART", "all|stage|swap", false, "one of the two files of a replacement that leaks no packet"},
 	[ARG_POINT] = {"point", 0, "POINT", NULL, false, "the point to compile; needed where the policy has several"},
 	[ARG_PROBES] = {"probes", 0, "FILE", NULL, false, "read probes from FILE, one a line: PROBE [; at=POINT date=DATE user=U unit=U direction=WAY]"},
+	[ARG_PROVE] = {"prove", 0, NULL, NULL, false, "load the rules into a network namespace for a moment, and write them only where the kernel's reading of them is the policy"},
 	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message, which the question is then about; may be repeated"},
 	[ARG_SIZE] = {"size", 0, "SIZE", NULL, false, "size of a message: '6 MB', '100 KiB', '5000000 B'"},
 	[ARG_SLOT] = {"slot", 0, "SLOT", "a|b", false, "which of two alternating tables a replacement in two files fills"},

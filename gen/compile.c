@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "gen/commands.h"
 #include "gen/out/out.h"
+#include "gen/prove.h"
 #include "gen/unit.h"
 #include "plan/plan.h"
 
@@ -17,7 +18,7 @@ command_compile(const struct args *a)
 	const char *slot = arg_value(a, ARG_SLOT);
 	struct buf out = BUF_INIT(OUT_MOST), dumped = BUF_INIT(UNIT_OUT_MOST);
 	struct out_options o = {.part = OUT_ALL, .slot = OUT_NO_SLOT};
-	const struct policy_point *pt;
+	const struct policy_point *pt = NULL;
 	const struct plan *p;
 	struct unit u;
 	int status;
@@ -69,6 +70,8 @@ command_compile(const struct args *a)
 			status = UNIT_BAD;
 		}
 	}
+	if (!status && arg_value(a, ARG_PROVE))
+		status = prove_point(&u, pt);
 	if (dumped.n)
 		fwrite(dumped.p, 1, dumped.n, stderr);
 	buf_free(&dumped);

@@ -28,9 +28,11 @@ MAP = {
     'lib/world': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy'],
     'lib/compile': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
                     'lib/plan', 'lib/look'],
+    'lib/prove': ['lib/base', 'lib/text', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/plan', 'lib/nl',
+                  'lib/vm'],
     'gen/out': ['lib/base', 'lib/text', 'lib/addr', 'lib/plan'],
     'gen': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
-            'lib/plan', 'lib/look', 'lib/world', 'lib/compile', 'gen/out'],
+            'lib/plan', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'gen/out'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
@@ -43,6 +45,7 @@ OWNER = {
     'linux/netfilter/': 'lib/nl',
     'linux/netfilter.h': 'lib/nl',
     'linux/openat2.h': 'lib/world',
+    'sched.h': 'lib/prove',
 }
 
 # room: its files, and their companions (fdd_op beside fdd), that know no policy

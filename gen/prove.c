@@ -1,0 +1,82 @@
+#include "gen/prove.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "gen/describe.h"
+
+enum { TEXT = 1 << 16 };
+
+int
+prove_cannot(const char *command, const struct prove *p, int err)
+{
+	const char *who = p->who ? p->who : "", *sep = p->who ? ": " : "";
+
+	fprintf(stderr, "mailreeve %s: ", command);
+	switch (p->step) {
+	case PROVE_SPACE:
+		fprintf(stderr, "this machine does not let us make a network namespace (%s)\n"
+		    "  try it as root, or see what user_namespaces(7) needs here: "
+		    "user.max_user_namespaces and user.max_net_namespaces above 0; in a container, "
+		    "its seccomp profile\n", strerror(-err));
+		break;
+	case PROVE_LOAD:
+		fprintf(stderr, "the kernel does not take the rules: %s%s%s\n", who, sep,
+		    strerror(-err));
+		break;
+	case PROVE_READ:
+		fprintf(stderr, "cannot read the rules from the kernel: %s%s\n", strerror(-err),
+		    err == -EPERM ? " (this needs CAP_NET_ADMIN: try it as root)" : "");
+		break;
+	case PROVE_EXECUTE:
+		fprintf(stderr, "the rules are too many to compare\n");
+		break;
+	}
+	return UNIT_MACHINE;
+}
+
+void
+prove_rule_put(struct buf *out, const struct prove_rule *r)
+{
+	if (r->number)
+		buf_printf(out, "rule %u of chain %s", r->number, r->chain);
+	else
+		buf_printf(out, "%s of chain %s", r->text, r->chain);
+	buf_printf(out, " (table %s %s, handle %llu)", r->family, r->table,
+	    (unsigned long long)r->handle);
+	if (r->comment)
+		buf_printf(out, " \"%s\"", r->comment);
+}
+
+int
+prove_point(struct unit *u, const struct policy_point *pt)
+{
+	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
+	    .strict = true, .most = 1000};
+	struct buf packet = BUF_INIT(TEXT), rule = BUF_INIT(TEXT);
+	const struct prove_region *b;
+	struct diag *g;
+	int err = prove_plan(&p, u->c.plan[pt->index]);
+
+	if (err < 0)
+		return prove_cannot("compile", &p, err);
+	if (err == PROVE_EQUAL)
+		return 0;
+	b = &p.region[0];
+	describe_packet(&packet, u->a, &b->witness, b->field[FLOW_DATE].n);
+	if (b->rule)
+		prove_rule_put(&rule, b->rule);
+	else
+		buf_str(&rule, "no rule alone");
+	g = diag_add(u->d, DIAG_E2003, pt->meta.at,
+	    "in this kernel the rules made for %s do %s with %s, and the policy says %s",
+	    pt->meta.name, b->is, packet.p, b->meant);
+	diag_hint(u->d, g, "what decides is %s; %zu region%s of packets differ%s", rule.p,
+	    p.nregion, p.nregion == 1 ? "" : "s", p.truncated ? " at least" : "");
+	buf_free(&packet);
+	buf_free(&rule);
+	unit_report(u);
+	return UNIT_BAD;
+}

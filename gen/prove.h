@@ -1,0 +1,24 @@
+/*
+ * prove: what lib/prove found, told.
+ */
+#ifndef GEN_PROVE_H
+#define GEN_PROVE_H
+
+#include "gen/unit.h"
+#include "prove/prove.h"
+
+/* Shows that the rules of a point that is compiled are the policy in the kernel. 0, UNIT_BAD
+ * after a diagnostic with a packet that proves the contrary, or UNIT_MACHINE after a
+ * message. */
+int
+prove_point(struct unit *u, const struct policy_point *pt);
+
+/* Says why a proof could not be made; gives UNIT_MACHINE. err: a negative errno, of p->step. */
+int
+prove_cannot(const char *command, const struct prove *p, int err);
+
+/* Adds a rule for people: "rule 3 of chain forward (inet filter, handle 7) "comment"". */
+void
+prove_rule_put(struct buf *out, const struct prove_rule *r);
+
+#endif

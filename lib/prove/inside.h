@@ -1,0 +1,28 @@
+/*
+ * inside: what the files of lib/prove share and nobody else sees.
+ */
+#ifndef PROVE_INSIDE_H
+#define PROVE_INSIDE_H
+
+#include "prove/prove.h"
+#include "vm/vm.h"
+
+struct nl_dump;
+struct nl_talk;
+
+/* space.c: a socket in a network namespace of its own, which ends with it. 0 or -errno:
+ * -EPERM, -ENOSPC, -EINVAL, -ENOSYS the machine allows no namespaces. */
+int
+space_open(struct nl_talk **out);
+
+/* load.c: the plan into the namespace of the socket; w gets the numbers of the names in it,
+ * as values of the flow. 0 or -errno with p->who. */
+int
+load_plan(struct prove *p, struct nl_talk *t, const struct plan *plan, struct vm_world *w);
+
+/* region.c: compares the dump with p->meant, and leaves the regions. PROVE_EQUAL,
+ * PROVE_DIFFERS or -E2BIG. */
+int
+region_compare(struct prove *p, const struct nl_dump *d, const struct vm_world *w);
+
+#endif

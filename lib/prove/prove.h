@@ -1,0 +1,93 @@
+/*
+ * prove: what a ruleset does in a real kernel, compared with what a policy means.
+ *
+ * The rules are loaded into a network namespace that nobody else sees, read back as the
+ * kernel's own bytecode, executed symbolically (lib/vm) in the store of the policy's
+ * diagram, and compared over all packets.
+ *
+ * The namespace is made by a child that lives for a moment: it opens a netlink socket
+ * there, which the parent keeps. A socket holds its namespace, so all work is done by the
+ * caller's own process, and the namespace ends with the socket, however the process
+ * ends. A user who is not root is root there alone (user_namespaces(7)). To be called where
+ * the process has one thread.
+ */
+#ifndef PROVE_PROVE_H
+#define PROVE_PROVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr/packet.h"
+#include "flow/flow.h"
+
+struct arena;
+struct plan;
+
+/* How reality is not what the policy says. */
+enum prove_kind {
+	PROVE_ALLOWS,              /* passes what is to be refused */
+	PROVE_FORBIDS,             /* refuses what is to pass */
+	PROVE_MAY,                 /* either, by a limit that the policy has not, or has and it has not */
+	PROVE_OTHERWISE,           /* refuses or passes, in another way: drop and reject */
+	PROVE_UNKNOWN,             /* what cannot be known: see `why` */
+	PROVE_NKIND
+};
+
+/* A rule as the kernel has it. */
+struct prove_rule {
+	const char *family, *table, *chain; /* family: "inet" */
+	uint64_t handle;
+	uint32_t number;           /* in its chain, from 1; 0: the policy of a base chain */
+	const char *comment;       /* NULL: none */
+	const char *text;          /* its bytecode in a line; of a chain's policy "policy drop" */
+};
+
+/* A region of packets with one meaning and one reality. */
+struct prove_region {
+	struct {
+		const struct flow_ival *v;
+		size_t n;          /* 0: all of the field */
+	} field[FLOW_NFIELD];
+	enum prove_kind kind;
+	const char *meant, *is;    /* "reject"; "pass or drop (by a limit)" */
+	u128 x[FLOW_NFIELD];       /* a packet of it */
+	struct packet witness;     /* the same packet, without what policies do not ask */
+	const struct flow_leaf *leaf; /* what the policy says of the witness */
+	const struct prove_rule *rule; /* what decides for the witness; NULL: no rule does, or
+	                              none alone */
+};
+
+/* What could not be done, where the outcome is an errno. */
+enum prove_step {
+	PROVE_SPACE,               /* this machine does not let us make a namespace */
+	PROVE_LOAD,                /* the kernel, or nft, does not take the rules */
+	PROVE_READ,                /* reading them back */
+	PROVE_EXECUTE,             /* -E2BIG: a diagram of more nodes than the store may have */
+};
+
+struct prove {
+	/* given */
+	struct arena *a;
+	struct flow *flow;         /* which made `meant` */
+	flow_ref meant;
+	bool strict;               /* what no statement speaks of must pass; else it may do what it likes */
+	size_t most;               /* regions to tell at most */
+	/* left */
+	enum prove_step step;
+	const char *who;           /* what it was about, with the kernel's or nft's words; NULL */
+	struct prove_region *region; /* disjoint */
+	size_t nregion;
+	bool truncated;            /* there are more */
+};
+
+/* Outcomes; a machine's failure is a negative errno, with step and who. */
+enum { PROVE_EQUAL = 0, PROVE_DIFFERS = 1 };
+
+/* A plan, loaded by lib/nl as an agent would. Users and units need not be on this machine:
+ * they get numbers that nobody has. Chains for an administrator's own ruleset (`as: chains`)
+ * are hooked where she would. */
+int
+prove_plan(struct prove *p, const struct plan *plan);
+
+#endif
