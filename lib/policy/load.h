@@ -78,6 +78,8 @@ struct load {
 	bool incomplete;           /* a file is missing: so may be names, and that is told already */
 	struct names networks, ports, relays, points, kinds, applications;
 	struct addr_set all;       /* every address */
+	unsigned nesting;          /* networks that are being made of others */
+	uint64_t copied;           /* ranges that were made of those of networks */
 	const struct policy_stmt **bad; /* statements that were mistaken */
 	size_t nbad, capbad;
 };

@@ -122,6 +122,28 @@ families_check(struct load *l, const char *what, const struct addr_set *s,
 static bool
 network_make(struct load *l, struct net *n);
 
+enum {
+	NESTING_MOST = 64,
+	COPIED_MOST = 32 << 20,    /* a short text can ask for any number of copies */
+};
+
+/* Counts the ranges of s as copied; false with a diagnostic, the first time, when they are
+ * too many. */
+static bool
+copied_ok(struct load *l, const struct addr_set *s, struct text_span at)
+{
+	bool was = l->copied <= COPIED_MOST;
+
+	l->copied += s->n4 + s->n6;
+	if (l->copied <= COPIED_MOST)
+		return true;
+	if (was)
+		diag_hint(l->d, diag_add(l->d, DIAG_E0417, at, "with this the networks that are made of "
+		    "others have more than %d ranges", (int)COPIED_MOST),
+		    "make fewer of them out of the large ones");
+	return false;
+}
+
 /* Adds one item to the set; *net gets the network when it is a name. */
 static bool
 item_add(struct load *l, const struct shape_text *t, struct addr_set *set,
@@ -143,7 +165,13 @@ item_add(struct load *l, const struct shape_text *t, struct addr_set *set,
 			    "it is defined here"), "break the circle: write the ranges in one of them");
 			return false;
 		}
-		if (!network_make(l, n))
+		if (n->made == MADE_NOT && l->nesting >= NESTING_MOST) {
+			diag_hint(l->d, diag_add(l->d, DIAG_E0416, t->node->at,
+			    "the network `%s` is one of more than %d that are made of each other", t->s,
+			    (int)NESTING_MOST), "write its ranges here");
+			return false;
+		}
+		if (!network_make(l, n) || (set && !copied_ok(l, &n->n->set, t->node->at)))
 			return false;
 		*net = n->n;
 		if (set)
@@ -248,7 +276,7 @@ except_take(struct load *l, const struct raw_network *raw, struct addr_set *set)
 	struct policy_where ex;
 	struct addr_set rest;
 
-	if (!where_read(l, &raw->except, 0, &ex, NULL))
+	if (!where_read(l, &raw->except, 0, &ex, NULL) || !copied_ok(l, set, ex.at))
 		return false;
 	addr_set_minus(l->a, &rest, set, &ex.set);
 	if (addr_set_equal(&rest, set)) {
@@ -327,7 +355,9 @@ network_make(struct load *l, struct net *n)
 {
 	if (n->made == MADE_NOT) {
 		n->made = MADE_NOW;
+		l->nesting++;
 		n->bad = !network_fill(l, n);
+		l->nesting--;
 		n->made = MADE;
 	}
 	return !n->bad;

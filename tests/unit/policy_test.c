@@ -674,6 +674,33 @@ the_manual_has_a_section_for_each_record(void **state)
 	buf_free(&b);
 }
 
+/* A short text must not ask for any amount of memory. */
+static void
+E0417_copies_of_a_long_list(void **state)
+{
+	struct state *s = *state;
+	struct buf list = BUF_INIT(1 << 24), text = BUF_INIT(1 << 24);
+	struct world_file file[] = {{"list", NULL, 0}, {NULL, NULL, 0}};
+	struct test_world tw = {.file = file};
+	struct policy_world pw = world_of(&tw);
+
+	for (unsigned i = 0; i < 65536; i++)
+		buf_printf(&list, "10.%u.%u.0/25\n", i >> 8, i & 255);
+	file[0].bytes = list.p;
+	file[0].len = list.n;
+	buf_str(&text, "mailreeve: 1\nname: t\nnetworks:\n  big: {ranges-from: list, families: ipv4}\n");
+	for (unsigned i = 0; i < 2000; i++)
+		buf_printf(&text, "  n%u: {ranges: big, except: 10.%u.%u.0/26, families: ipv4}\n", i,
+		    i >> 8, i & 255);
+	buf_str(&text, "points: {h: {kind: host, outbound: {otherwise: deny}}}\n");
+	assert_false(list.err || text.err);
+	assert_null(policy_load(s->a, s->t, "main.yaml", text.p, text.n, &pw, s->d));
+	assert_int_equal(s->d->n, 1);
+	assert_int_equal(s->d->v[0].code, DIAG_E0417);
+	buf_free(&list);
+	buf_free(&text);
+}
+
 int
 main(void)
 {
@@ -704,6 +731,7 @@ main(void)
 		TEST(texts_are_one_line),
 		TEST(a_mistake_does_not_hide_another_or_make_one_up),
 		TEST(a_long_list_with_mistakes_tells_twenty),
+		TEST(E0417_copies_of_a_long_list),
 		TEST(the_schema_refuses_unknown_keys_and_says_what_each_is),
 		TEST(the_manual_has_a_section_for_each_record),
 	};
