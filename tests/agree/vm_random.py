@@ -111,7 +111,7 @@ class Text:
                 if self.plain:
                     policy = 'accept' if 'routing' in hook or prio < -200 else policy
                     rules = [] if 'routing' in hook or prio < -200 else ['ct state established,related accept',
-                        'meta l4proto { icmp, ipv6-icmp } accept'] + rules
+                        'meta l4proto { icmp, icmpv6 } accept'] + rules
                 chains.append((c, f'type filter hook {hook} priority {prio}; policy {policy};', rules))
                 self.bases.append((family, name, c, 'filter', hook, prio, policy))
         if family == 'inet' and r.random() < 0.4 and not any(b[3] == 'nat' for b in self.bases):
