@@ -156,9 +156,9 @@ def main():
                 ratio = f'{m[0] / f[0]:.1f} x floor'
                 if what == 'compile' and n <= 100_000:
                     own = ['unshare', '-n' if root else '-Urn', 'nft', '-c', '-f', str(nft)]
-                    check = [run(own) for _ in range(min(a.runs, 3))]
-                    if check[-1][0] == 0:
-                        c = medians(check)
+                    asked = [run(own) for _ in range(min(a.runs, 3))]
+                    if asked[-1][0] == 0:
+                        c = medians(asked)
                         ratio += f', {m[0] / c[0]:.2f} x nft -c ({c[0]:.2f} s, {c[2]:.0f} MB)'
                     else:
                         ratio += ', nft -c needs root for so many'
