@@ -202,7 +202,7 @@ command_fmt(const struct args *a)
 	if (arg_value(a, ARG_WRITE) && strcmp(a->word[0], "-")) {
 		int err = 0;
 
-		if (out.n != u.c.len || memcmp(out.p, u.c.bytes, out.n))
+		if (out.n != u.c.len || (out.n && memcmp(out.p, u.c.bytes, out.n)))
 			err = out_file(a->word[0], out.p, out.n);
 		if (err) {
 			fprintf(stderr, "mailreeve fmt: cannot write %s: %s\n", a->word[0], strerror(-err));

@@ -24,17 +24,20 @@ arena_free(struct arena *a);
 
 /* `size` zeroed bytes that live as long as the arena. */
 void *
-arena_alloc(struct arena *a, size_t size);
+arena_alloc(struct arena *a, size_t size)
+    __attribute__((returns_nonnull));
 
 /* The array p of `old` elements of `size` bytes, moved to hold `n`; the new
  * tail is zeroed. The old place stays valid until the arena ends. p may be
  * NULL where `old` is 0. */
 void *
-arena_resize(struct arena *a, void *p, size_t old, size_t n, size_t size);
+arena_resize(struct arena *a, void *p, size_t old, size_t n, size_t size)
+    __attribute__((returns_nonnull));
 
 /* A NUL-terminated copy of n bytes at s. */
 char *
-arena_strn(struct arena *a, const char *s, size_t n);
+arena_strn(struct arena *a, const char *s, size_t n)
+    __attribute__((returns_nonnull));
 
 /* A copy of the string s; NULL gives NULL. */
 char *
@@ -43,11 +46,11 @@ arena_str(struct arena *a, const char *s);
 /* Formatted text that lives as long as the arena. */
 char *
 arena_printf(struct arena *a, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), returns_nonnull));
 
 char *
 arena_vprintf(struct arena *a, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
+    __attribute__((format(printf, 2, 0), returns_nonnull));
 
 /* Bytes taken from the machine so far. */
 size_t

@@ -22,7 +22,7 @@ hash_bytes(uint64_t h, const void *p, size_t n)
 	const unsigned char *u = p;
 
 	h = hash_u64(h, n);
-	for (; n; ) {
+	while (n) {
 		uint64_t x = 0;
 		size_t k = n < 8 ? n : 8;
 

@@ -1,5 +1,6 @@
 #include "base/units.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -33,8 +34,10 @@ write_in(const struct unit *u, size_t n, uint64_t x, char out[32])
 {
 	size_t i = x ? 0 : n - 1;
 
+	/* the last unit is 1 */
 	while (i < n - 1 && x % u[i].of)
 		i++;
+	assert(u[i].of);
 	if (x == u[i].of && u[i].one)
 		snprintf(out, 32, "%s", u[i].one);
 	else

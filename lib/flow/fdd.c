@@ -177,11 +177,17 @@ slots_fill(struct fdd *f, uint32_t nslot)
 	}
 }
 
+/* The bytes of an edge of a node. */
+static size_t
+edge_bytes(bool wide)
+{
+	return sizeof(fdd_ref) + (wide ? sizeof(u128) : sizeof(uint32_t));
+}
+
 static fdd_ref
 node_add(struct fdd *f, const struct frame *fr, size_t n, uint64_t hash)
 {
-	size_t width = fr->wide ? sizeof(u128) : sizeof(uint32_t);
-	size_t bytes = n * (width + sizeof(fdd_ref));
+	size_t bytes = n * edge_bytes(fr->wide);
 	struct node *x;
 
 	if (f->live >= f->most || f->nnode >= FDD_LEAF - 1 ||
@@ -199,7 +205,7 @@ node_add(struct fdd *f, const struct frame *fr, size_t n, uint64_t hash)
 	} else {
 		x->hi = arena_alloc(f->a, bytes);
 	}
-	x->child = (fdd_ref *)(void *)((char *)x->hi + n * width);
+	x->child = (fdd_ref *)(void *)((char *)x->hi + bytes) - n;
 	if (fr->wide) {
 		const struct wide *e = f->wide + fr->base;
 
@@ -370,8 +376,7 @@ fdd_sweep(struct fdd *f, uint32_t mark, const fdd_ref *keep, size_t n)
 		if (seen[i - mark] || !x->hi)
 			continue;
 		if (x->n >= LARGE) {
-			f->large -= x->n * ((field_row((enum flow_field)x->field)->wide ?
-			    sizeof(u128) : sizeof(uint32_t)) + sizeof(fdd_ref));
+			f->large -= x->n * edge_bytes(field_row((enum flow_field)x->field)->wide);
 			free(x->hi);
 		}
 		f->edges -= x->n;

@@ -53,10 +53,11 @@ each_pair(struct records *r, struct things *x, struct things *y,
 		qsort(y->v, y->n, sizeof *y->v, by_name);
 	while (i < x->n || k < y->n) {
 		int d = i == x->n ? 1 : k == y->n ? -1 : strcmp(x->v[i].name, y->v[k].name);
-		const struct thing *a = d <= 0 ? &x->v[i++] : NULL;
-		const struct thing *b = d >= 0 ? &y->v[k++] : NULL;
+		const char *name = d <= 0 ? x->v[i].name : y->v[k].name;
+		const void *a = d <= 0 ? x->v[i++].p : NULL;
+		const void *b = d >= 0 ? y->v[k++].p : NULL;
 
-		one(r, a ? a->p : NULL, b ? b->p : NULL, (a ? a : b)->name);
+		one(r, a, b, name);
 	}
 }
 

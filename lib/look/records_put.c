@@ -1,5 +1,6 @@
 #include "look/records.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -493,18 +494,20 @@ static void
 limit_pair(struct records *r, struct limit *x, struct limit *y)
 {
 	struct records_fact was = NO_FACT, now = NO_FACT;
+	const struct limit *any = x ? x : y;
 	struct look_change *c;
 
+	assert(any);
 	if (x)
 		was = (struct records_fact){.value = x->value, .at = x->l->meta.at};
 	if (y)
 		now = (struct records_fact){.value = y->value, .at = y->l->meta.at};
 	if (!same(&was, &now)) {
-		c = records_put(r, LOOK_MESSAGES, (x ? x : y)->key, was, now);
+		c = records_put(r, LOOK_MESSAGES, any->key, was, now);
 		if (r->whole)
 			limit_flags(c, x, y);
 	}
-	records_meta(r, (x ? x : y)->key, x ? &x->l->meta : NULL, y ? &y->l->meta : NULL);
+	records_meta(r, any->key, x ? &x->l->meta : NULL, y ? &y->l->meta : NULL);
 }
 
 void

@@ -219,8 +219,8 @@ zone_map(struct lower *l, const struct court *c, enum addr_family f)
 	    .key = f == ADDR_V4 ? PLAN_KEY_IPV4 : PLAN_KEY_IPV6};
 	struct plan_verdict *v;
 	const char **comment;
-	struct addr_range4 *v4;
-	struct addr_range6 *v6;
+	struct addr_range4 *v4 = NULL;
+	struct addr_range6 *v6 = NULL;
 	struct piece *e;
 	size_t n = 0;
 
@@ -241,12 +241,14 @@ zone_map(struct lower *l, const struct court *c, enum addr_family f)
 	s.n = n;
 	v = arena_array(l->a, n, struct plan_verdict);
 	comment = arena_array(l->a, n, const char *);
-	s.v4 = v4 = f == ADDR_V4 ? arena_array(l->a, n, struct addr_range4) : NULL;
-	s.v6 = v6 = f == ADDR_V6 ? arena_array(l->a, n, struct addr_range6) : NULL;
+	if (f == ADDR_V4)
+		s.v4 = v4 = arena_array(l->a, n, struct addr_range4);
+	else
+		s.v6 = v6 = arena_array(l->a, n, struct addr_range6);
 	for (size_t k = 0; k < n; k++) {
 		v[k] = TO_CHAIN(PLAN_DO_JUMP, c->v[e[k].seat].chain);
 		comment[k] = zone_comment(l, c->v[e[k].seat].zone);
-		if (v4)
+		if (f == ADDR_V4)
 			v4[k] = (struct addr_range4){(uint32_t)e[k].lo, (uint32_t)e[k].hi};
 		else
 			v6[k] = (struct addr_range6){e[k].lo, e[k].hi};

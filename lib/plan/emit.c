@@ -203,15 +203,17 @@ stretches(struct lower *l, const struct lot *t, const char *name,
 	struct plan_set s = {.kind = PLAN_MAP, .key = t->key, .interval = true,
 	    .n = t->nshard, .verdict = v,
 	    .name = lower_name(l, NAME_SET, "%s-shard", name)};
-	struct addr_range4 *v4;
-	struct addr_range6 *v6;
+	struct addr_range4 *v4 = NULL;
+	struct addr_range6 *v6 = NULL;
 
-	s.v4 = v4 = f == ADDR_V4 ? arena_array(l->a, s.n, struct addr_range4) : NULL;
-	s.v6 = v6 = f == ADDR_V6 ? arena_array(l->a, s.n, struct addr_range6) : NULL;
+	if (f == ADDR_V4)
+		s.v4 = v4 = arena_array(l->a, s.n, struct addr_range4);
+	else
+		s.v6 = v6 = arena_array(l->a, s.n, struct addr_range6);
 	for (size_t i = 0; i < s.n; i++) {
 		u128 hi = i + 1 < s.n ? t->cut[i + 1] - 1 : addr_last(f);
 
-		if (v4)
+		if (f == ADDR_V4)
 			v4[i] = (struct addr_range4){(uint32_t)t->cut[i], (uint32_t)hi};
 		else
 			v6[i] = (struct addr_range6){t->cut[i], hi};
@@ -276,7 +278,6 @@ emit_split(struct lower *l, uint32_t chain, struct draft *r, uint32_t i)
 	const char *head = l->plan->chain[chain].name + strlen(l->prefix);
 	struct plan_verdict *v = arena_array(l->a, t->nshard, struct plan_verdict);
 	struct draft rest = *r, front = *r;
-	uint32_t inner = PLAN_NONE;
 
 	assert(r->r.verdict.kind != PLAN_DO_RETURN);
 	/* what is left of the matches stands in front of the map, but for other
@@ -291,7 +292,8 @@ emit_split(struct lower *l, uint32_t chain, struct draft *r, uint32_t i)
 			k++;
 		}
 	if (rest.nmatch) {
-		inner = lower_chain(l, arena_printf(l->a, "%s-and", head));
+		uint32_t inner = lower_chain(l, arena_printf(l->a, "%s-and", head));
+
 		lower_emit(l, inner, &rest);
 		rest = draft_new(TO_CHAIN(PLAN_DO_JUMP, inner));
 	}

@@ -7,6 +7,7 @@
  * looked up in one set instead; each element's comment names its statement. They
  * share one counter.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "plan/lower.h"
@@ -152,7 +153,9 @@ lower_group(struct lower *l, const struct bench *b, uint32_t chain,
 	for (k = 0; k < n; k++)
 		if (group[k].n >= LOWER_GROUP)
 			emit(l, b, chain, &group[k], allow);
-	for (size_t i = 0; i < j->nstmt; i++)
+	for (size_t i = 0; i < j->nstmt; i++) {
+		assert(of[i] <= n);
 		done[i] = of[i] && group[of[i] - 1].n >= LOWER_GROUP;
+	}
 	return done;
 }

@@ -274,8 +274,8 @@ slice(const struct lot *t, const char *name, size_t from, size_t to)
 static void
 stock(struct lower *l, struct lot *t)
 {
-	size_t first[PLAN_SHARD_MOST + 1];
-	u128 cut[PLAN_SHARD_MOST];
+	size_t first[PLAN_SHARD_MOST + 1] = {0};
+	u128 cut[PLAN_SHARD_MOST] = {0};
 
 	t->nshard = 1;
 	if (l->split)

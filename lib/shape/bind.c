@@ -362,7 +362,7 @@ struct keys {
 		const char *key;
 		bool given;
 	} v[128];
-	size_t n, i;
+	size_t n;
 };
 
 static void

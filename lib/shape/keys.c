@@ -115,9 +115,9 @@ wanted(struct buf *b, const struct shape_type *t)
 		buf_str(b, "`true` or `false`");
 		return;
 	case SHAPE_INT:
-		buf_printf(b, t->lo == t->hi ? "the number %" PRIu64 :
-		    t->hi == UINT64_MAX ? "a number from %" PRIu64 :
-		    "a number from %" PRIu64 " to %" PRIu64, t->lo, t->hi);
+		buf_printf(b, t->lo == t->hi ? "the number %" PRIu64 : "a number from %" PRIu64, t->lo);
+		if (t->lo != t->hi && t->hi != UINT64_MAX)
+			buf_printf(b, " to %" PRIu64, t->hi);
 		return;
 	case SHAPE_WORD:
 		wanted_words(b, t->words);

@@ -25,7 +25,7 @@ int
 main(int argc, char **argv)
 {
 	FILE *f = argc > 1 ? fopen(argv[1], "r") : stdin;
-	struct range *v = NULL;
+	struct range *v = NULL, *more;
 	size_t n = 0, cap = 0, m = 0;
 	char line[64];
 
@@ -45,9 +45,10 @@ main(int argc, char **argv)
 			continue;
 		if (n == cap) {
 			cap = cap ? 2 * cap : 1024;
-			v = realloc(v, cap * sizeof *v);
-			if (!v)
-				return 2;
+			more = realloc(v, cap * sizeof *v);
+			if (!more)
+				abort();
+			v = more;
 		}
 		v[n].lo = ntohl(a.s_addr);
 		v[n].hi = v[n].lo | (bits ? UINT32_MAX >> 1 >> (bits - 1) : UINT32_MAX);

@@ -11,6 +11,16 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static uint8_t *
+resized(uint8_t *p, size_t n)
+{
+	uint8_t *q = realloc(p, n);
+
+	if (!q)
+		abort();
+	return q;
+}
+
 static int
 one(const char *path)
 {
@@ -25,16 +35,14 @@ one(const char *path)
 	do {
 		if (n == cap) {
 			cap = cap ? 2 * cap : 4096;
-			p = realloc(p, cap);
-			if (!p)
-				abort();
+			p = resized(p, cap);
 		}
 		k = fread(p + n, 1, cap - n, f);
 		n += k;
 	} while (k);
 	fclose(f);
 	/* Its own size exactly, so that a read past the end is seen. */
-	p = realloc(p, n ? n : 1);
+	p = resized(p, n ? n : 1);
 	LLVMFuzzerTestOneInput(p, n);
 	free(p);
 	return 0;
