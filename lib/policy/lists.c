@@ -59,22 +59,50 @@ line_read(struct load *l, const char *s, size_t n, uint32_t file, uint32_t off, 
 	return false;
 }
 
+/* The file of a list, read once however many networks name it; its number, or UINT32_MAX with
+ * a diagnostic. */
+static uint32_t
+list_of(struct load *l, const char *name, struct text_span at, bool *again)
+{
+	const char *bytes;
+	size_t len;
+	uint32_t i;
+	int err;
+
+	if (!l->lists)
+		l->lists = hash_names_new(l->a);
+	i = hash_names_find(l->lists, name, strlen(name));
+	*again = i != UINT32_MAX;
+	if (*again)
+		return i;
+	err = l->w->read(l->w->arg, l->a, name, LIST_MOST, &bytes, &len);
+	if (err) {
+		diag_hint(l->d, diag_add(l->d, DIAG_E0413, at,
+		    "the list `%s` is not there to read: %s", name, why(err)),
+		    "its path is relative to the folder of the file that names it");
+		return UINT32_MAX;
+	}
+	ARENA_PUSH(l->a, l->list, l->nlist, l->caplist) = (struct list_file){
+		.file = text_add(l->t, name, bytes, len)};
+	return hash_names_add(l->lists, name, strlen(name), NULL);
+}
+
 bool
 list_read(struct load *l, const char *dir, const struct shape_text *path, struct addr_set *out)
 {
 	const char *name = arena_printf(l->a, "%s%s", dir, path->s), *bytes, *s, *end;
-	size_t len, bad = 0, good = 0;
-	uint32_t file;
-	int err = l->w->read(l->w->arg, l->a, name, LIST_MOST, &bytes, &len);
+	size_t bad = 0, good = 0;
+	uint32_t file, i;
+	bool again;
 
-	if (err) {
-		diag_hint(l->d, diag_add(l->d, DIAG_E0413, path->node->at,
-		    "the list `%s` is not there to read: %s", name, why(err)),
-		    "its path is relative to the folder of the file that names it");
+	i = list_of(l, name, path->node->at, &again);
+	if (i == UINT32_MAX || l->list[i].bad)
 		return false;
-	}
-	file = text_add(l->t, name, bytes, len);
-	end = bytes + len;
+	file = l->list[i].file;
+	if (again && !copied_ok(l, l->t->file[file]->len / 8, path->node->at))
+		return false;
+	bytes = l->t->file[file]->bytes;
+	end = bytes + l->t->file[file]->len;
 	for (s = bytes; s < end; ) {
 		const char *nl = memchr(s, '\n', (size_t)(end - s)), *e = nl ? nl : end, *next, *c;
 
@@ -89,6 +117,7 @@ list_read(struct load *l, const char *dir, const struct shape_text *path, struct
 			good += line_read(l, s, (size_t)(e - s), file, (uint32_t)(s - bytes), &bad, out);
 		s = next;
 	}
+	l->list[i].bad = bad || !good;
 	if (bad > LIST_TOLD)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0414, path->node->at,
 		    "the list `%s` has %zu mistakes, of which %d are shown", name, bad,

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "policy/policy.h"
 #include "policy/raw.h"
 
@@ -79,7 +80,13 @@ struct load {
 	struct names networks, ports, relays, points, kinds, applications;
 	struct addr_set all;       /* every address */
 	unsigned nesting;          /* networks that are being made of others */
-	uint64_t copied;           /* ranges that were made of those of networks */
+	uint64_t copied;           /* ranges that were made of those of others */
+	struct hash_names *lists;  /* files of ranges that were read; NULL: none yet */
+	struct list_file {
+		uint32_t file;     /* number in the text set */
+		bool bad;          /* its mistakes are told */
+	} *list;
+	size_t nlist, caplist;
 	const struct policy_stmt **bad; /* statements that were mistaken */
 	size_t nbad, capbad;
 };
@@ -160,6 +167,15 @@ networks_make(struct load *l);
 void
 address_wrong(struct load *l, enum addr_wrong w, const char *s, size_t n, const char *fix,
     struct text_span at);
+
+/* Counts n ranges that are copied from a network, a list or ports; false, with a
+ * diagnostic the first time, when there are too many. (networks.c) */
+bool
+copied_ok(struct load *l, size_t n, struct text_span at);
+
+/* Whether what t names may be made now, so deep; false with a diagnostic. (networks.c) */
+bool
+nesting_ok(struct load *l, const struct shape_text *t);
 
 /* ---- lists.c ------------------------------------------------------------ */
 

@@ -127,20 +127,28 @@ enum {
 	COPIED_MOST = 32 << 20,    /* a short text can ask for any number of copies */
 };
 
-/* Counts the ranges of s as copied; false with a diagnostic, the first time, when they are
- * too many. */
-static bool
-copied_ok(struct load *l, const struct addr_set *s, struct text_span at)
+bool
+copied_ok(struct load *l, size_t n, struct text_span at)
 {
 	bool was = l->copied <= COPIED_MOST;
 
-	l->copied += s->n4 + s->n6;
+	l->copied += n;
 	if (l->copied <= COPIED_MOST)
 		return true;
 	if (was)
-		diag_hint(l->d, diag_add(l->d, DIAG_E0417, at, "with this the networks that are made of "
-		    "others have more than %d ranges", (int)COPIED_MOST),
-		    "make fewer of them out of the large ones");
+		diag_hint(l->d, diag_add(l->d, DIAG_E0417, at, "with this, what is made of other "
+		    "networks, lists and ports has more than %d ranges", (int)COPIED_MOST),
+		    "make fewer of the large ones");
+	return false;
+}
+
+bool
+nesting_ok(struct load *l, const struct shape_text *t)
+{
+	if (l->nesting < NESTING_MOST)
+		return true;
+	diag_hint(l->d, diag_add(l->d, DIAG_E0416, t->node->at, "`%s` is one of more than %d that are "
+	    "made of each other", t->s, (int)NESTING_MOST), "write here what it holds");
 	return false;
 }
 
@@ -165,13 +173,8 @@ item_add(struct load *l, const struct shape_text *t, struct addr_set *set,
 			    "it is defined here"), "break the circle: write the ranges in one of them");
 			return false;
 		}
-		if (n->made == MADE_NOT && l->nesting >= NESTING_MOST) {
-			diag_hint(l->d, diag_add(l->d, DIAG_E0416, t->node->at,
-			    "the network `%s` is one of more than %d that are made of each other", t->s,
-			    (int)NESTING_MOST), "write its ranges here");
-			return false;
-		}
-		if (!network_make(l, n) || (set && !copied_ok(l, &n->n->set, t->node->at)))
+		if ((n->made == MADE_NOT && !nesting_ok(l, t)) || !network_make(l, n) ||
+		    (set && !copied_ok(l, n->n->set.n4 + n->n->set.n6, t->node->at)))
 			return false;
 		*net = n->n;
 		if (set)
@@ -276,7 +279,8 @@ except_take(struct load *l, const struct raw_network *raw, struct addr_set *set)
 	struct policy_where ex;
 	struct addr_set rest;
 
-	if (!where_read(l, &raw->except, 0, &ex, NULL) || !copied_ok(l, set, ex.at))
+	if (!where_read(l, &raw->except, 0, &ex, NULL) ||
+	    !copied_ok(l, set->n4 + set->n6, ex.at))
 		return false;
 	addr_set_minus(l->a, &rest, set, &ex.set);
 	if (addr_set_equal(&rest, set)) {

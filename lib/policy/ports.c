@@ -67,7 +67,8 @@ name_add(struct load *l, const struct shape_text *t, struct port_set *out)
 		    "break the circle: write the numbers in one of them");
 		return false;
 	}
-	if (!portset_make(l, s))
+	if ((s->made == MADE_NOT && !nesting_ok(l, t)) || !portset_make(l, s) ||
+	    !copied_ok(l, s->p->set.n, t->node->at))
 		return false;
 	set_add(l, out, &s->p->set);
 	return true;
@@ -105,7 +106,9 @@ portset_make(struct load *l, struct portset *s)
 		const char *name = s->p->label;
 
 		s->made = MADE_NOW;
+		l->nesting++;
 		s->bad = !ports_read(l, &s->raw->items, s->p);
+		l->nesting--;
 		s->p->label = name;
 		s->made = MADE;
 	}

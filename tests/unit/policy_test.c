@@ -697,6 +697,17 @@ E0417_copies_of_a_long_list(void **state)
 	assert_null(policy_load(s->a, s->t, "main.yaml", text.p, text.n, &pw, s->d));
 	assert_int_equal(s->d->n, 1);
 	assert_int_equal(s->d->v[0].code, DIAG_E0417);
+
+	/* the same list, many times */
+	text.n = 0;
+	buf_str(&text, "mailreeve: 1\nname: t\nnetworks:\n");
+	for (unsigned i = 0; i < 2000; i++)
+		buf_printf(&text, "  n%u: {ranges-from: list, families: ipv4}\n", i);
+	buf_str(&text, "points: {h: {kind: host, outbound: {otherwise: deny}}}\n");
+	s->d = diags_new(s->a);
+	assert_null(policy_load(s->a, s->t, "main.yaml", text.p, text.n, &pw, s->d));
+	assert_int_equal(s->d->n, 1);
+	assert_int_equal(s->d->v[0].code, DIAG_E0417);
 	buf_free(&list);
 	buf_free(&text);
 }
