@@ -28,7 +28,7 @@ enum {
 	MOST_STATES = 512,         /* of a packet changed on its way, in one ruleset */
 	MOST_OUTCOMES = 16,        /* of a leaf */
 	MOST_SPLIT = 4096,         /* values that a map may give */
-	MOST_CALLS = 24,           /* nested; the kernel has 16 */
+	MOST_CALLS = 17,           /* nested; the kernel has 16 */
 	MOST_BLOCKS = 18,          /* bits of intervals for one masked comparison */
 };
 
@@ -202,6 +202,7 @@ struct exec {
 	uint32_t state;
 	uint32_t now;              /* the expression */
 	uint8_t level;             /* of the cgroup load */
+	uint8_t newness;           /* 1: makes a connection, 2: does not, 0: either */
 	uint8_t families;          /* bits 1 << enum addr_family that are still possible */
 	uint64_t proto[4];         /* protocols that are */
 	struct sym reg[NL_REGS * 4];

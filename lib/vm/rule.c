@@ -19,7 +19,7 @@ enum {
 	META_SKUID = 10, META_SKGID = 11, META_NFPROTO = 15, META_L4PROTO = 16, META_TIME = 30,
 };
 enum {
-	CT_STATE, CT_DIRECTION, CT_MARK = 3, CT_L3PROTO = 7, CT_PROTO = 10, CT_PROTO_SRC,
+	CT_STATE, CT_DIRECTION, CT_STATUS, CT_MARK, CT_L3PROTO = 7, CT_PROTO = 10, CT_PROTO_SRC,
 	CT_PROTO_DST, CT_SRC_IP = 19, CT_DST_IP, CT_SRC_IP6, CT_DST_IP6,
 };
 enum { FIB_ADDRTYPE = 3, FIB_DADDR = 2, SOCKET_CGROUP = 3, DYNSET_DELETE = 2 };
@@ -282,6 +282,19 @@ meta(struct exec *x, uint32_t i, const struct nl_expr *e)
 	return rule_go(x, i + 1);
 }
 
+/* Goes on with one set of registers for packets that make a connection, with the other
+ * for those of one that is there. Told apart once. */
+static fdd_ref
+by_newness(struct exec *x, uint32_t i, struct exec *fresh, struct exec *later)
+{
+	fresh->newness = 1;
+	later->newness = 2;
+	if (x->newness)
+		return rule_go(x->newness == 1 ? fresh : later, i + 1);
+	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_go(fresh, i + 1),
+	    rule_go(later, i + 1));
+}
+
 /* The connection's tuple, in a packet that makes it: the packet's own, before NAT. */
 static bool
 tuple(struct exec *x, unsigned r, uint32_t key)
@@ -332,7 +345,27 @@ tuple_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 	if (key == CT_PROTO_DST)
 		reg_source(&z, e->u.ct.dreg, S_CTPORT, false);
 	tuple(&y, e->u.ct.dreg, key);
-	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_go(&y, i + 1), rule_go(&z, i + 1));
+	return by_newness(x, i, &y, &z);
+}
+
+/* Status bits of a packet that makes its connection: no reply was seen, and NAT of the
+ * destination is what we have followed. Of the others nothing is known. */
+static fdd_ref
+status(struct exec *x, uint32_t i, unsigned r)
+{
+	enum { SEEN_REPLY = 2, ASSURED = 4, DST_NAT = 0x20 };
+	struct exec fresh = *x, later = *x;
+	struct sym *b;
+
+	reg_lost(&fresh, r, 4, i);
+	b = reg_fits(r, 4) ? fresh.reg + 4 * r : NULL;
+	if (b) {
+		b += __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 3;
+		b->mask = 0xff & ~(SEEN_REPLY | ASSURED | DST_NAT);
+		b->flip = rule_now(x)->nat ? DST_NAT : 0;
+	}
+	reg_lost(&later, r, 4, i);
+	return by_newness(x, i, &fresh, &later);
 }
 
 /* What a connection tells; where there is none the rule ends. */
@@ -350,6 +383,9 @@ ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 		load_mark(&y, i, r, S_CTMARK, rule_now(x)->ctmark, rule_now(x)->ctmark_is);
 		rest = rule_go(&y, i + 1);
 		break;
+	case CT_STATUS:
+		rest = status(&y, i, r);
+		break;
 	case CT_L3PROTO:
 		reg_source(&y, r, S_NFPROTO, false);
 		rest = rule_go(&y, i + 1);
@@ -363,8 +399,7 @@ ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 
 		reg_fixed(&y, r, "", 1);
 		reg_lost(&z, r, 1, i);
-		rest = case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_go(&y, i + 1),
-		    rule_go(&z, i + 1));
+		rest = by_newness(x, i, &y, &z);
 		break;
 	}
 	default:
