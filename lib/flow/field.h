@@ -3,8 +3,8 @@
  *
  * Rows of one const table; the order of the enum is the order of every
  * diagram. Ports stand before addresses, so that a rule for one port does not
- * repeat the address lists of another; USER, UNIT and DATE stand last, because
- * few statements speak of them.
+ * repeat the address lists of another; of what policies ask, USER, UNIT and DATE
+ * stand last, because few statements speak of them.
  *
  * Knows nothing of policies: lib/vm builds its diagrams on the same fields.
  */

@@ -155,11 +155,6 @@ flow_diff(struct flow *f, struct arena *m, flow_ref a, flow_ref b, bool strict,
 bool
 flow_same(struct flow *f, flow_ref a, flow_ref b, bool strict);
 
-/* Calls leaf(arg, l) for every leaf that is reached in r, each once. */
-void
-flow_leaves(struct flow *f, flow_ref r,
-    void (*leaf)(void *arg, const struct flow_leaf *l), void *arg);
-
 /* All regions with their leaves (for dumps, tests and reports): as boxes with
  * `was` = `now` = the verdict. */
 void

@@ -2,7 +2,6 @@
 #include "flow/inside.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -318,52 +317,6 @@ flow_nothing(const struct flow *f)
 {
 	(void)f;
 	return fdd_leaf(0);
-}
-
-struct leaves {
-	struct flow *f;
-	uint8_t *seen, *seen_leaf;
-	void (*leaf)(void *arg, const struct flow_leaf *l);
-	void *arg;
-};
-
-static void
-leaves(struct leaves *w, fdd_ref r)
-{
-	struct fdd_view v;
-
-	if (fdd_is_leaf(r)) {
-		uint32_t i = fdd_number(r);
-
-		if (!w->seen_leaf[i]) {
-			w->seen_leaf[i] = 1;
-			w->leaf(w->arg, &w->f->leaf[i]);
-		}
-		return;
-	}
-	if (w->seen[r])
-		return;
-	w->seen[r] = 1;
-	v = fdd_view(w->f->fdd, r);
-	for (uint32_t i = 0; i < v.n; i++)
-		leaves(w, v.child[i]);
-}
-
-void
-flow_leaves(struct flow *f, flow_ref r,
-    void (*leaf)(void *arg, const struct flow_leaf *l), void *arg)
-{
-	struct leaves w = {.f = f, .leaf = leaf, .arg = arg};
-
-	if (r == FLOW_NONE)
-		return;
-	w.seen = calloc(fdd_mark(f->fdd) + 1, 1);
-	w.seen_leaf = calloc(f->nleaf, 1);
-	if (!w.seen || !w.seen_leaf)
-		abort();
-	leaves(&w, r);
-	free(w.seen);
-	free(w.seen_leaf);
 }
 
 static void

@@ -121,10 +121,6 @@ void
 records_limits(struct records *r, const struct policy_mail_limits *x,
     const struct policy_mail_limits *y);
 
-/* The prefixes of a set, "and 5 more" after the first sixteen. */
-const char *
-records_prefixes(struct arena *m, const struct addr_set *s);
-
 /* The words of a policy at the span, else "@" and the second. */
 const char *
 records_day(struct arena *m, const struct policy *p, struct text_span at, uint64_t sec);

@@ -311,8 +311,9 @@ prefix_add(struct buf *b, size_t *n, enum addr_family f, u128 lo, u128 hi)
 	}
 }
 
-const char *
-records_prefixes(struct arena *m, const struct addr_set *s)
+/* The prefixes of a set, "and 5 more" after the first sixteen. */
+static const char *
+prefixes(struct arena *m, const struct addr_set *s)
 {
 	struct buf b = BUF_INIT(64 * (PREFIXES_MOST + 1));
 	size_t n = 0;
@@ -340,10 +341,10 @@ records_addresses(struct records *r, const char *what, const struct policy_where
 	if (!x || !y || x->any || y->any) {
 		if (x && (x->any || x->set.n4 || x->set.n6))
 			was = (struct records_fact){.at = x->at,
-			    .value = x->any ? "any" : records_prefixes(r->m, &x->set)};
+			    .value = x->any ? "any" : prefixes(r->m, &x->set)};
 		if (y && (y->any || y->set.n4 || y->set.n6))
 			now = (struct records_fact){.at = y->at,
-			    .value = y->any ? "any" : records_prefixes(r->m, &y->set)};
+			    .value = y->any ? "any" : prefixes(r->m, &y->set)};
 		if (same(&was, &now) || !(c = records_put(r, LOOK_MESSAGES, what, was, now)))
 			return;
 		c->widens = r->whole && y && y->any;
@@ -353,11 +354,11 @@ records_addresses(struct records *r, const char *what, const struct policy_where
 	addr_set_minus(r->m, &gone, &x->set, &y->set);
 	addr_set_minus(r->m, &fresh, &y->set, &x->set);
 	if (gone.n4 || gone.n6) {
-		was = (struct records_fact){.value = records_prefixes(r->m, &gone), .at = x->at};
+		was = (struct records_fact){.value = prefixes(r->m, &gone), .at = x->at};
 		records_put(r, LOOK_MESSAGES, what, was, NO_FACT)->narrows = r->whole;
 	}
 	if (fresh.n4 || fresh.n6) {
-		now = (struct records_fact){.value = records_prefixes(r->m, &fresh), .at = y->at};
+		now = (struct records_fact){.value = prefixes(r->m, &fresh), .at = y->at};
 		records_put(r, LOOK_MESSAGES, what, NO_FACT, now)->widens = r->whole;
 	}
 }

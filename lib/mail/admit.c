@@ -57,8 +57,9 @@ admit_reply(const struct admit *a, unsigned code, const char *enhanced,
 	};
 }
 
-const char *
-admit_shown(const struct admit *a, const char *address)
+/* An address, cut to what a reply has room for. */
+static const char *
+shown(const struct admit *a, const char *address)
 {
 	if (!*address)
 		return "<>";
@@ -105,7 +106,7 @@ registration_ok(struct admit *a)
 	}
 	if (!x && a->msg->application) {
 		admit_refuse_all(a, admit_reply(a, 550, "5.7.1", "submission: applications", s->at,
-		    "there is no application %s; register it", admit_shown(a, a->msg->application)));
+		    "there is no application %s; register it", shown(a, a->msg->application)));
 		return false;
 	}
 	if (!x && s->unregistered_refuse) {
@@ -184,7 +185,7 @@ syntax_ok(struct admit *a)
 	    !(can_rewrite(a) && is_bare(msg->from))) {
 		admit_refuse_all(a, admit_reply(a, 501, "5.1.7", "RFC 5321 4.1.2", TEXT_NO_SPAN,
 		    "the sender %s is no address: %s; write local@domain",
-		    admit_shown(a, msg->from), why));
+		    shown(a, msg->from), why));
 		return false;
 	}
 	for (size_t i = 0; i < msg->nheader; i++) {
@@ -192,7 +193,7 @@ syntax_ok(struct admit *a)
 			continue;
 		admit_refuse_all(a, admit_reply(a, 553, "5.1.7", "RFC 5322 3.6.2", TEXT_NO_SPAN,
 		    "the From field holds %s, which is no address: %s; write local@domain",
-		    admit_shown(a, msg->header[i]), why));
+		    shown(a, msg->header[i]), why));
 		return false;
 	}
 	return true;
@@ -219,7 +220,7 @@ recipient_syntax(struct admit *a, struct mail_recipient *r)
 		return true;
 	admit_refuse(r, admit_reply(a, 501, "5.1.3", "RFC 5321 4.1.2", TEXT_NO_SPAN,
 	    "the recipient %s is no address: %s; write local@domain",
-	    admit_shown(a, r->address), why));
+	    shown(a, r->address), why));
 	return false;
 }
 
@@ -283,9 +284,9 @@ sender_ok(struct admit *a)
 	    x->nsender ? x->sender[0].at : x->meta.at,
 	    "application %s is not registered to send as %s%s%s%s; "
 	    "use a registered sender or have this one registered", x->meta.name,
-	    admit_shown(a, wrong), header ? " (From field)" : "",
+	    shown(a, wrong), header ? " (From field)" : "",
 	    header ? " with envelope sender " : "",
-	    header ? admit_shown(a, msg->from) : ""));
+	    header ? shown(a, msg->from) : ""));
 	return false;
 }
 
@@ -364,7 +365,7 @@ recipient_route(struct admit *a, struct mail_recipient *to)
 	if (!route.relay) {
 		admit_refuse(to, admit_reply(a, 550, "5.7.1", "submission: routes",
 		    a->p->submission.at, "no route leads to %s; have one added",
-		    admit_shown(a, to->address)));
+		    shown(a, to->address)));
 		return;
 	}
 	if (!relay_ok(a, to, route.relay))
@@ -382,7 +383,7 @@ recipient_taken(struct admit *a, struct mail_recipient *to)
 	if (r->recipients.n && !mail_patterns_match(&r->recipients, to->address)) {
 		admit_refuse(to, admit_reply(a, 550, "5.7.1", relay_rule(a, r, "recipients"),
 		    r->recipients.v[0].at, "relay %s does not take mail for %s; "
-		    "have it routed by another relay", r->meta.name, admit_shown(a, to->address)));
+		    "have it routed by another relay", r->meta.name, shown(a, to->address)));
 		return;
 	}
 	to->auth = r->auth != POLICY_AUTH_NONE &&

@@ -39,10 +39,6 @@ admit_reply(const struct admit *a, unsigned code, const char *enhanced,
     const char *rule, struct text_span at, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* An address, cut to what a reply has room for. */
-const char *
-admit_shown(const struct admit *a, const char *address);
-
 /* Refuses the recipient, or all that are not refused yet. */
 void
 admit_refuse(struct mail_recipient *r, struct mail_reply reply);

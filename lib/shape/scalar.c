@@ -24,8 +24,10 @@ shape_name_ok(const char *s, size_t n)
 	return true;
 }
 
-size_t
-scalar_digits(const char *s, size_t n, uint64_t *x)
+/* Reads decimal digits at the start of the n bytes; how many, 0 where there
+ * are none, too many, or one zero too much in front. */
+static size_t
+digits(const char *s, size_t n, uint64_t *x)
 {
 	uint64_t v = 0;
 	size_t i = 0;
@@ -44,7 +46,7 @@ scalar_digits(const char *s, size_t n, uint64_t *x)
 bool
 scalar_int(const char *s, size_t n, uint64_t *x)
 {
-	return n && scalar_digits(s, n, x) == n;
+	return n && digits(s, n, x) == n;
 }
 
 struct unit {
@@ -83,7 +85,7 @@ number_unit(const struct unit *table, const char *s, size_t n, uint64_t most, ui
 {
 	const struct unit *u;
 	uint64_t v;
-	size_t i = scalar_digits(s, n, &v);
+	size_t i = digits(s, n, &v);
 
 	if (!i)
 		return false;

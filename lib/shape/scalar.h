@@ -8,11 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reads decimal digits at the start of the n bytes; how many, 0 where there
- * are none, too many, or one zero too much in front. */
-size_t
-scalar_digits(const char *s, size_t n, uint64_t *x);
-
 /* Whether the n bytes are a decimal integer. */
 bool
 scalar_int(const char *s, size_t n, uint64_t *x);
