@@ -10,6 +10,7 @@ struct args;
 int command_check(const struct args *a);
 int command_lint(const struct args *a);
 int command_compile(const struct args *a);
+int command_audit(const struct args *a);
 int command_explain(const struct args *a);
 int command_diff(const struct args *a);
 int command_test(const struct args *a);

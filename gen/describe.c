@@ -234,6 +234,38 @@ put_addresses(struct buf *out, enum addr_family f, const struct flow_ival *v, si
 	put_count(out, f, v, n);
 }
 
+/* An interface's name; what is no letter of a name as '?'. */
+static void
+put_interface(struct buf *out, u128 v)
+{
+	for (int shift = 120; shift >= 0 && v >> shift & 0xff; shift -= 8) {
+		char c = (char)(v >> shift & 0xff);
+
+		buf_chr(out, c > ' ' && c < 127 && c != '"' && c != '\\' ? c : '?');
+	}
+}
+
+/* A name, or those that begin alike: "veth*". */
+static void
+put_interfaces(struct buf *out, u128 lo, u128 hi)
+{
+	put_interface(out, lo);
+	if (lo == hi)
+		return;
+	if (lo & (lo ^ hi) || (lo ^ hi) & ((lo ^ hi) + 1)) {
+		buf_chr(out, '-');
+		put_interface(out, hi);
+	} else {
+		buf_chr(out, '*');
+	}
+}
+
+static bool
+is_interface(enum flow_field x)
+{
+	return x == FLOW_IIF || x == FLOW_OIF;
+}
+
 static void
 put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 {
@@ -265,6 +297,10 @@ put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 	case FLOW_UNIT:
 		buf_str(out, flow_unit_name(f, v));
 		return;
+	case FLOW_IIF:
+	case FLOW_OIF:
+		put_interface(out, v);
+		return;
 	case FLOW_DPORT:
 	case FLOW_DATE:
 	case FLOW_SRC4:
@@ -273,8 +309,6 @@ put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 	case FLOW_DST6:
 	case FLOW_SPORT:
 	case FLOW_FLAGS:
-	case FLOW_IIF:
-	case FLOW_OIF:
 	case FLOW_MARK:
 	case FLOW_CTMARK:
 	case FLOW_CTPORT:
@@ -307,8 +341,20 @@ describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
 		arena_free(a);
 		return;
 	}
+	if (is_interface(x) && n && !v[0].lo && v[n - 1].hi == U128_MAX) {
+		buf_str(out, "all but ");
+		for (size_t i = 1; i < n; i++) {
+			buf_str(out, i > 1 ? ", " : "");
+			put_interfaces(out, v[i - 1].hi + 1, v[i].lo - 1);
+		}
+		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		buf_str(out, i ? ", " : "");
+		if (is_interface(x)) {
+			put_interfaces(out, v[i].lo, v[i].hi);
+			continue;
+		}
 		put_value(out, f, x, v[i].lo);
 		if (v[i].hi != v[i].lo) {
 			buf_chr(out, '-');
@@ -377,14 +423,11 @@ goes_without_saying(const struct flow_box *b, enum flow_field x)
 }
 
 void
-describe_box(struct buf *out, struct arena *a, struct flow *f,
-    const struct flow_box *b, struct text_set *wt, struct text_set *nt)
+describe_region(struct buf *out, struct flow *f, const struct flow_box *b)
 {
 	bool addresses = b->field[FLOW_SRC4].n || b->field[FLOW_DST4].n ||
 	    b->field[FLOW_SRC6].n || b->field[FLOW_DST6].n;
 
-	buf_printf(out, "  %s -> %s\n", describe_verdict(b->was, b->was_observe),
-	    describe_verdict(b->now, b->now_observe));
 	for (int x = 0; x < FLOW_NFIELD; x++) {
 		if (!b->field[x].n || (x == FLOW_FAMILY && addresses) ||
 		    (x == FLOW_LOOPBACK && b->field[x].v[0].lo == 0) ||
@@ -394,6 +437,27 @@ describe_box(struct buf *out, struct arena *a, struct flow *f,
 		describe_ivals(out, f, (enum flow_field)x, b->field[x].v, b->field[x].n);
 		buf_chr(out, '\n');
 	}
+}
+
+void
+describe_more(struct buf *out, struct flow *f, const struct flow_box *b,
+    const u128 x[FLOW_NFIELD])
+{
+	for (int k = FLOW_FLAGS; k < FLOW_NFIELD; k++) {
+		if (!b->field[k].n)
+			continue;
+		buf_printf(out, ", %s ", label[k]);
+		put_value(out, f, (enum flow_field)k, x[k]);
+	}
+}
+
+void
+describe_box(struct buf *out, struct arena *a, struct flow *f,
+    const struct flow_box *b, struct text_set *wt, struct text_set *nt)
+{
+	buf_printf(out, "  %s -> %s\n", describe_verdict(b->was, b->was_observe),
+	    describe_verdict(b->now, b->now_observe));
+	describe_region(out, f, b);
 	buf_str(out, "    witness   ");
 	describe_packet(out, a, &b->witness, b->field[FLOW_DATE].n);
 	buf_chr(out, '\n');
@@ -418,12 +482,9 @@ side_json(struct buf *out, struct flow *f, struct text_set *t, const char *word,
 }
 
 void
-describe_box_json(struct buf *out, struct arena *a, struct flow *f,
-    const struct flow_box *b, struct text_set *wt, struct text_set *nt)
+describe_region_json(struct buf *out, const struct flow_box *b)
 {
-	struct buf w = BUF_INIT(4096);
-
-	buf_str(out, "{\"region\": {");
+	buf_chr(out, '{');
 	for (int x = 0, any = 0; x < FLOW_NFIELD; x++) {
 		if (!b->field[x].n)
 			continue;
@@ -436,6 +497,12 @@ describe_box_json(struct buf *out, struct arena *a, struct flow *f,
 				addr_write((struct addr){family_of((enum flow_field)x), v->lo}, lo);
 				addr_write((struct addr){family_of((enum flow_field)x), v->hi}, hi);
 				buf_printf(out, "%s[\"%s\", \"%s\"]", i ? ", " : "", lo, hi);
+			} else if (is_interface((enum flow_field)x)) {
+				buf_printf(out, "%s[\"", i ? ", " : "");
+				put_interface(out, v->lo);
+				buf_str(out, "\", \"");
+				put_interface(out, v->hi);
+				buf_str(out, "\"]");
 			} else {
 				buf_printf(out, "%s[", i ? ", " : "");
 				buf_dec(out, (uint64_t)v->lo);
@@ -446,8 +513,19 @@ describe_box_json(struct buf *out, struct arena *a, struct flow *f,
 		}
 		buf_chr(out, ']');
 	}
+	buf_chr(out, '}');
+}
+
+void
+describe_box_json(struct buf *out, struct arena *a, struct flow *f,
+    const struct flow_box *b, struct text_set *wt, struct text_set *nt)
+{
+	struct buf w = BUF_INIT(4096);
+
+	buf_str(out, "{\"region\": ");
+	describe_region_json(out, b);
 	describe_packet(&w, a, &b->witness, b->field[FLOW_DATE].n);
-	buf_str(out, "}, \"witness\": ");
+	buf_str(out, ", \"witness\": ");
 	buf_json(out, w.p ? w.p : "");
 	buf_free(&w);
 	side_json(out, f, wt, "was", b->was, b->was_observe, b->was_limits, b->was_stmt, b->nwas);

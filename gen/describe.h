@@ -45,6 +45,17 @@ describe_second(struct arena *a, uint64_t sec);
 const char *
 describe_verdict(enum flow_verdict v, bool observe);
 
+/* Where a box is, a line a field; as JSON, {"port": [[25, 25]], ...}. */
+void
+describe_region(struct buf *out, struct flow *f, const struct flow_box *b);
+void
+describe_region_json(struct buf *out, const struct flow_box *b);
+
+/* Of a packet with fields x what no probe tells, where the box asks it: ", mark 7". */
+void
+describe_more(struct buf *out, struct flow *f, const struct flow_box *b,
+    const u128 x[FLOW_NFIELD]);
+
 /* A box of a difference. `wt`, `nt`: the text sets of both sides. */
 void
 describe_box(struct buf *out, struct arena *a, struct flow *f,

@@ -11,6 +11,7 @@
 static const enum arg_option check_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option lint_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_DATE, ARG_WINDOW, ARG_NOPTION};
 static const enum arg_option compile_options[] = {ARG_TO, ARG_POINT, ARG_OUTPUT, ARG_PART, ARG_SLOT, ARG_PROVE, ARG_DUMP, ARG_NOPTION};
+static const enum arg_option audit_options[] = {ARG_AT, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option explain_options[] = {ARG_AT, ARG_DATE, ARG_USER, ARG_UNIT, ARG_DIRECTION, ARG_PROBES,
 	ARG_FROM, ARG_HEADER, ARG_RECIPIENT, ARG_SIZE, ARG_APPLICATION, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option diff_options[] = {ARG_FORMAT, ARG_STRICT, ARG_DETAILED, ARG_OUTPUT, ARG_NOPTION};
@@ -46,6 +47,19 @@ const struct command command_table[] = {
 	    "load it in two files: `--part stage --slot b`, then `--part swap --slot b`; the next "
 	    "time with slot a. The second file swaps the tables in one small transaction.",
 	    1, 1, compile_options, command_compile},
+	{"audit", "POLICY live|FILE", "say where a ruleset is not what a policy says",
+	    "Compares a point of the policy with any nftables ruleset, whoever wrote it: `live`, the "
+	    "one in this machine's kernel (as root), or a file of nft text, which the program nft "
+	    "loads into a network namespace that lasts for a moment, without root. The kernel's "
+	    "bytecode is executed symbolically over all packets. Prints every region of packets that "
+	    "the ruleset allows and the policy refuses, or refuses and the policy allows, or that it "
+	    "may allow or refuse by a limit, or of which nothing can be known (a set that packets "
+	    "fill, an iptables extension); with a packet of it, the policy's statement and the rule "
+	    "that decides. What no statement of the policy speaks of may be anything; to "
+	    "drop and to reject are both to refuse.\n\n"
+	    "Users and control groups have the numbers that they have on this machine. Exit status 1 "
+	    "where something differs. Forms: human, json.",
+	    2, 2, audit_options, command_audit},
 	{"explain", "POLICY PROBE | POLICY --probes FILE | POLICY --from A --recipient B | CODE",
 	    "say what happens to a packet or a message, and why",
 	    "A probe is 'tcp 131.111.64.9 -> 8.8.8.8:25', IPv6 addresses in brackets. Prints the "
@@ -71,9 +85,10 @@ const struct command command_table[] = {
 	{"points", "POLICY", "list where the rules of a policy run",
 	    "One point a line: its name, its kind and its title, with tabs between.",
 	    1, 1, points_options, command_points},
-	{"schema", "", "print the JSON Schema of the language",
-	    "For editors: yaml-language-server completes and checks a policy with it.",
-	    0, 0, print_options, command_schema},
+	{"schema", "[included]", "print the JSON Schema of the language",
+	    "For editors: yaml-language-server completes and checks a policy with it; with `included` "
+	    "a file that a policy includes.",
+	    0, 1, print_options, command_schema},
 	{"manual", "[language]", "print a manual page",
 	    "mailreeve(1), or with `language` mailreeve-policy(5), in roff: pipe it to `man -l -`.",
 	    0, 1, print_options, command_manual},

@@ -23,6 +23,14 @@ prove_cannot(const char *command, const struct prove *p, int err)
 		    "its seccomp profile\n", strerror(-err));
 		break;
 	case PROVE_LOAD:
+		if (err == -ENOENT && !strcmp(who, "nft")) {
+			fprintf(stderr, "the program nft is not installed, which loads a ruleset's text\n");
+			break;
+		}
+		if (err == -EINVAL && strchr(who, '\n')) { /* nft's own words, with a caret */
+			fprintf(stderr, "nft does not take the rules:\n%s\n", who);
+			break;
+		}
 		fprintf(stderr, "the kernel does not take the rules: %s%s%s\n", who, sep,
 		    strerror(-err));
 		break;

@@ -187,6 +187,12 @@ flow_user_value(struct flow *f, const char *name, bool add);
 u128
 flow_unit_value(struct flow *f, const char *name, bool add);
 
+/* How many names there are: their values are FLOW_USER_NAMES + i and 1 + i. */
+size_t
+flow_user_count(const struct flow *f);
+size_t
+flow_unit_count(const struct flow *f);
+
 /* A value of USER or UNIT for people. */
 const char *
 flow_user_name(struct flow *f, u128 v);

@@ -202,6 +202,18 @@ flow_unit_value(struct flow *f, const char *name, bool add)
 	return i == UINT32_MAX ? FLOW_UNIT_NONE : (u128)i + 1;
 }
 
+size_t
+flow_user_count(const struct flow *f)
+{
+	return hash_names_count(f->user);
+}
+
+size_t
+flow_unit_count(const struct flow *f)
+{
+	return hash_names_count(f->unit);
+}
+
 const char *
 flow_user_name(struct flow *f, u128 v)
 {

@@ -15,10 +15,18 @@ struct nl_talk;
 int
 space_open(struct nl_talk **out);
 
+/* As space_open; then nft loads the file there. With p->step, p->who. */
+int
+space_open_with(struct prove *p, const char *path, struct nl_talk **out);
+
 /* load.c: the plan into the namespace of the socket; w gets the numbers of the names in it,
  * as values of the flow. 0 or -errno with p->who. */
 int
 load_plan(struct prove *p, struct nl_talk *t, const struct plan *plan, struct vm_world *w);
+
+/* load.c: the numbers that this machine has for the names in the flow. */
+void
+load_names(struct prove *p, struct vm_world *w);
 
 /* region.c: compares the dump with p->meant, and leaves the regions. PROVE_EQUAL,
  * PROVE_DIFFERS or -E2BIG. */

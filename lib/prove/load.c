@@ -143,3 +143,22 @@ load_plan(struct prove *p, struct nl_talk *t, const struct plan *plan, struct vm
 	w->nunit = m.nunit;
 	return err;
 }
+
+void
+load_names(struct prove *p, struct vm_world *w)
+{
+	size_t nuser = flow_user_count(p->flow), nunit = flow_unit_count(p->flow);
+	struct vm_name *user = arena_array(p->a, nuser, struct vm_name);
+	struct vm_name *unit = arena_array(p->a, nunit, struct vm_name);
+	uint64_t id;
+	uint32_t uid;
+
+	w->user = user;
+	w->unit = unit;
+	for (size_t i = 0; p->host && i < nuser; i++)
+		if (!p->host->uid(p->host->arg, flow_user_name(p->flow, FLOW_USER_NAMES + i), &uid))
+			user[w->nuser++] = (struct vm_name){uid, FLOW_USER_NAMES + i};
+	for (size_t i = 0; p->host && i < nunit; i++)
+		if (!p->host->cgroup(p->host->arg, flow_unit_name(p->flow, 1 + i), &id))
+			unit[w->nunit++] = (struct vm_name){id, 1 + i};
+}

@@ -1,5 +1,8 @@
 #include "prove/prove.h"
 
+#include <net/if.h>
+
+#include "base/arena.h"
 #include "nl/talk.h"
 #include "prove/inside.h"
 
@@ -39,5 +42,54 @@ prove_plan(struct prove *p, const struct plan *plan)
 		nl_talk_close(t);
 		return err;
 	}
+	return read_and_compare(p, t, &w);
+}
+
+int
+prove_file(struct prove *p, const char *path)
+{
+	struct vm_world w = {0};
+	struct nl_talk *t;
+	int err;
+
+	p->who = NULL;
+	err = space_open_with(p, path, &t);
+	if (err)
+		return err;
+	load_names(p, &w);
+	return read_and_compare(p, t, &w);
+}
+
+/* The names of interfaces, for rules that know them by number. */
+static void
+interfaces(struct prove *p, struct vm_world *w)
+{
+	struct if_nameindex *all = if_nameindex();
+	struct vm_iface *v;
+	size_t n = 0;
+
+	while (all && all[n].if_index)
+		n++;
+	w->iface = v = arena_array(p->a, n, struct vm_iface);
+	w->niface = n;
+	for (size_t i = 0; i < n; i++)
+		v[i] = (struct vm_iface){all[i].if_index, arena_str(p->a, all[i].if_name)};
+	if_freenameindex(all);
+}
+
+int
+prove_live(struct prove *p)
+{
+	struct vm_world w = {0};
+	struct nl_talk *t;
+	int err;
+
+	p->who = NULL;
+	p->step = PROVE_READ;
+	err = nl_talk_open(&t);
+	if (err)
+		return err;
+	load_names(p, &w);
+	interfaces(p, &w);
 	return read_and_compare(p, t, &w);
 }

@@ -22,6 +22,7 @@
 #include "flow/flow.h"
 
 struct arena;
+struct nl_host;
 struct plan;
 
 /* How reality is not what the policy says. */
@@ -29,7 +30,7 @@ enum prove_kind {
 	PROVE_ALLOWS,              /* passes what is to be refused */
 	PROVE_FORBIDS,             /* refuses what is to pass */
 	PROVE_MAY,                 /* either, by a limit that the policy has not, or has and it has not */
-	PROVE_OTHERWISE,           /* refuses or passes, in another way: drop and reject */
+	PROVE_OTHERWISE,           /* passes in another way, captured or moved; refuses in another way, if strict */
 	PROVE_UNKNOWN,             /* what cannot be known: see `why` */
 	PROVE_NKIND
 };
@@ -71,8 +72,11 @@ struct prove {
 	struct arena *a;
 	struct flow *flow;         /* which made `meant` */
 	flow_ref meant;
-	bool strict;               /* what no statement speaks of must pass; else it may do what it likes */
+	bool strict;               /* what no statement speaks of must pass, and drop is not reject; else
+	                              it may do what it likes, and both are refusals */
 	size_t most;               /* regions to tell at most */
+	const struct nl_host *host; /* how this machine numbers users and control groups, for
+	                              rulesets that are not of a plan; NULL: not known */
 	/* left */
 	enum prove_step step;
 	const char *who;           /* what it was about, with the kernel's or nft's words; NULL */
@@ -89,5 +93,16 @@ enum { PROVE_EQUAL = 0, PROVE_DIFFERS = 1 };
  * are hooked where she would. */
 int
 prove_plan(struct prove *p, const struct plan *plan);
+
+/* Any ruleset as text, loaded by the program nft where it is installed (-ENOENT: it is
+ * not); "-" is standard input. -EINVAL: nft does not take it, and `who` is what it says. The
+ * file is opened, and what it includes, with the rights of the caller. */
+int
+prove_file(struct prove *p, const char *path);
+
+/* The ruleset of this process's own network namespace, which is only read. -EPERM: that needs
+ * CAP_NET_ADMIN. */
+int
+prove_live(struct prove *p);
 
 #endif

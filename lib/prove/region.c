@@ -52,12 +52,24 @@ struct compare {
 
 /* ---- fates as numbers ----------------------------------------------------------------- */
 
+/* To refuse is to refuse, where nobody asks how. */
+static uint32_t
+fates_of(const struct prove *p, uint32_t fates, bool unknown)
+{
+	if (!p->strict && fates & REFUSES)
+		fates = (fates & ~(uint32_t)REFUSES) | 1u << VM_REJECT;
+	if (!(fates & (fates - 1)) && fates != 1u << VM_OTHER)
+		unknown = false;
+	return fates | (unknown ? NOT_KNOWN : 0);
+}
+
 static uint32_t
 is_leaf(void *arg, uint32_t l)
 {
-	const struct vm_leaf *x = vm_leaf(arg, l);
+	const struct compare *c = arg;
+	const struct vm_leaf *x = vm_leaf(c->v, l);
 
-	return x->fates | (x->unknown ? NOT_KNOWN : 0);
+	return fates_of(c->p, x->fates, x->unknown);
 }
 
 /* What the words of flow_limits_text() say happens above a limit. */
@@ -84,7 +96,7 @@ meant_leaf(void *arg, uint32_t l)
 		return ANY;
 	if (x->observe)
 		return 1u << VM_PASS;
-	return of[x->verdict] | over_limit(flow_limits_text(p->flow, x->limits));
+	return fates_of(p, of[x->verdict] | over_limit(flow_limits_text(p->flow, x->limits)), false);
 }
 
 static uint32_t
@@ -275,15 +287,20 @@ pleasant(enum flow_field k, const u128 x[FLOW_NFIELD])
 	case FLOW_LOOPBACK:
 	case FLOW_STATE:
 	case FLOW_DATE:
-	case FLOW_IIF:
-	case FLOW_OIF:
 	case FLOW_MARK:
 	case FLOW_CTMARK:
 	case FLOW_NFIELD:
 		break;
+	case FLOW_IIF:
+		return (u128)0x65746830 << 96; /* "eth0" */
+	case FLOW_OIF:
+		return (u128)0x65746831 << 96; /* "eth1" */
 	}
 	return field_row(k)->first;
 }
+
+/* Other addresses to send to: of the documentation (RFC 5737). */
+static const u128 other4[] = {0xcb007101, 0xc0000201};
 
 static u128
 in_list(enum flow_field k, const struct flow_ival *v, size_t n, const u128 x[FLOW_NFIELD])
@@ -292,6 +309,9 @@ in_list(enum flow_field k, const struct flow_ival *v, size_t n, const u128 x[FLO
 
 	if (ival_has(v, n, want))
 		return want;
+	for (size_t i = 0; k == FLOW_DST4 && i < sizeof other4 / sizeof *other4; i++)
+		if (ival_has(v, n, other4[i]))
+			return other4[i];
 	if (k == FLOW_SRC4 || k == FLOW_DST4)
 		least = 0x01000001;
 	else if (k == FLOW_SRC6 || k == FLOW_DST6)
@@ -301,8 +321,12 @@ in_list(enum flow_field k, const struct flow_ival *v, size_t n, const u128 x[FLO
 			if (((y & SYN_FLAGS) == SYN_ONLY) == (x[FLOW_SYN] == 1))
 				return y;
 	for (size_t i = 0; i < n; i++)
-		if (v[i].hi >= least)
-			return v[i].lo > least ? v[i].lo : least;
+		if (v[i].hi >= least) {
+			u128 y = v[i].lo > least ? v[i].lo : least;
+
+			/* the first of a network is nobody's address */
+			return least && y < v[i].hi && !(y & 1) ? y + 1 : y;
+		}
 	return v[0].lo;
 }
 
@@ -384,7 +408,8 @@ decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
 	struct vm_decider w;
 	const struct nl_rule *r;
 
-	vm_decide(c->v, x, &w);
+	if (!vm_decide(c->v, x, &w) && !l->unknown && !l->may)
+		return NULL;
 	r = w.rule ? w.rule : l->unknown && l->cause ? l->cause->rule : NULL;
 	if (r) {
 		*out = (struct prove_rule){.family = family_word(r->family),
@@ -439,7 +464,7 @@ compare(struct compare *c, const struct nl_dump *d)
 
 	c->raw = vm_read(c->v);
 	meant = fdd_map(c->f, fdd_tag(c->f), meant_leaf, p, p->meant);
-	is = fdd_map(c->f, fdd_tag(c->f), is_leaf, c->v, c->raw);
+	is = fdd_map(c->f, fdd_tag(c->f), is_leaf, c, c->raw);
 	if (meant == is && meant != FDD_NONE)
 		return PROVE_EQUAL;
 	if (!p->strict)

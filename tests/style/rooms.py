@@ -32,7 +32,7 @@ MAP = {
                   'lib/vm'],
     'gen/out': ['lib/base', 'lib/text', 'lib/addr', 'lib/plan'],
     'gen': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
-            'lib/plan', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'gen/out'],
+            'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'gen/out'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
