@@ -687,10 +687,11 @@ notrack(struct exec *x, uint32_t i)
 fdd_ref
 rule_go(struct exec *x, uint32_t i)
 {
-	const struct nl_expr *e = &x->rule->expr[i];
+	const struct nl_expr *e;
 
 	if (i >= x->rule->nexpr)
 		return on(x);
+	e = &x->rule->expr[i];
 	x->now = i;
 	switch (e->kind) {
 	case NL_PAYLOAD:

@@ -427,7 +427,7 @@ conditions(struct boxes *w, uint32_t i, uint32_t key_len)
 {
 	struct vm *vm = w->x->v;
 
-	if (w->nfound > 1)
+	if (w->nfound > 1 && w->n)
 		qsort(w->v, w->n, sizeof *w->v, by_class);
 	for (size_t k = 0, to; k < w->n; k = to) {
 		fdd_ref c;
@@ -445,7 +445,7 @@ bool
 set_find(struct exec *x, uint32_t i, const struct nl_set *s, unsigned r,
     struct found **out, size_t *n, fdd_ref *none)
 {
-	struct boxes w = {.x = x, .a = arena_new(), .b = x->reg + 4 * r};
+	struct boxes w = {.x = x, .a = arena_new(), .b = x->reg};
 	const struct nl_elem *other = NULL;
 	fdd_ref any = NO;
 	bool ok;
@@ -455,7 +455,10 @@ set_find(struct exec *x, uint32_t i, const struct nl_set *s, unsigned r,
 	for (uint32_t k = 0; k < s->nelem; k++)
 		if (s->elem[k].catchall)
 			other = &s->elem[k];
-	ok = 4 * r + s->key_len <= sizeof x->reg / sizeof *x->reg && shape(&w, s->key_len) &&
+	ok = reg_fits(r, s->key_len);
+	if (ok)
+		w.b += 4 * r;
+	ok = ok && shape(&w, s->key_len) &&
 	    add_all(&w, s) && w.nfound <= MOST_SPLIT;
 	if (ok) {
 		conditions(&w, i, s->key_len);
