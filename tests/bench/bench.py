@@ -21,6 +21,7 @@ import time
 NEED = {  # figures to reach: (wall seconds, megabytes)
     ('compile', 100_000): (0.25, 40), ('compile', 1_000_000): (3.0, None),
     ('statements', 4_000): (0.5, None),
+    ('prove', 100_000): (1.5, None), ('prove, user', 100_000): (1.5, None),
 }
 
 
@@ -126,6 +127,28 @@ def row(what, n, m, ratio):
     print(f'{what:12} {n:>9,} {m[0]:9.3f} {m[1]:9.3f} {m[2]:9.1f}   {ratio:38} {aim}', flush=True)
 
 
+def proofs(a, folder, n, root):
+    """Compile, load into a namespace, read back, execute, compare; as root, and as a user who is
+    root in a user namespace alone. The ratio is to compiling alone."""
+    policy, out = str(folder / f'p{n}.yaml'), str(folder / 'out.nft')
+    ways = [('prove, user', ['unshare', '-Ur'] if root else [])]
+    if root:
+        ways.insert(0, ('prove', []))
+    for what, inside in ways:
+        proved, plain = [], []
+        for _ in range(a.runs):
+            proved.append(run(inside + [a.mailreeve, 'compile', '--prove', '--output', out, policy]))
+            plain.append(run([a.mailreeve, 'compile', '--output', out, policy]))
+            if proved[-1][0] == 2 and b'namespace' in proved[-1][4]:
+                print(f'{what:12} {n:>9,}   no namespaces here')
+                break
+            if proved[-1][0]:
+                raise SystemExit(proved[-1][4].decode())
+        else:
+            m, c = medians(proved), medians(plain)
+            row(what, n, m, f'{m[0] / c[0]:.1f} x compile alone')
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('mailreeve')
@@ -163,6 +186,8 @@ def main():
                     else:
                         ratio += ', nft -c needs root for so many'
                 row(what, n, m, ratio)
+            if n <= 100_000:
+                proofs(a, folder, n, root)
             row('lint', n, medians([run([a.mailreeve, 'lint', '--date', '2026-11-21',
                                          str(folder / f'p{n}.yaml')]) for _ in range(a.runs)]), '')
             row('diff', n, medians([run([a.mailreeve, 'diff', str(folder / f'p{n}.yaml'),
