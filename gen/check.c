@@ -57,6 +57,9 @@ say(const struct args *a, bool lint)
 			continue;
 		}
 		ok = compile_run(&u.c, 1u << COMPILE_READ);
+		/* What only a compilation would refuse is told here too. */
+		if (ok && !lint)
+			ok = compile_run(&u.c, 1u << COMPILE_MEAN | 1u << COMPILE_PLAN);
 		if (ok && lint) {
 			err = unit_date(&u, NULL, &u.c.lint.now);
 			if (err) {
@@ -65,7 +68,8 @@ say(const struct args *a, bool lint)
 				return err;
 			}
 			u.c.lint.window = days * 86400;
-			ok = compile_run(&u.c, 1u << COMPILE_MEAN | 1u << COMPILE_LINT);
+			ok = compile_run(&u.c, 1u << COMPILE_MEAN | 1u << COMPILE_LINT |
+			    1u << COMPILE_PLAN);
 		}
 		diags_sort(u.d);
 		print_diags(&out, u.d, u.c.text, form_of[form],

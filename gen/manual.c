@@ -13,7 +13,15 @@ command_schema(const struct args *a)
 {
 	struct buf out = BUF_INIT(UNIT_OUT_MOST);
 
-	policy_schema_print(&out);
+	if (!a->nword) {
+		policy_schema_print(&out);
+	} else if (!strcmp(a->word[0], "included")) {
+		policy_included_schema_print(&out);
+	} else {
+		fprintf(stderr, "mailreeve schema: there is `schema` and `schema included`, not '%s'\n",
+		    a->word[0]);
+		return UNIT_MACHINE;
+	}
 	return unit_write(a, &out, 0);
 }
 

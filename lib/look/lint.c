@@ -224,7 +224,7 @@ point(struct lint *l, const struct policy_point *pt, struct flow_useful **u)
 		g = lint_say(l, DIAG_N1005, pt->meta.at, "what the router of point %s sends itself is not "
 		    "covered", pt->meta.name);
 		lint_hint(l, g, "a router point judges what is forwarded; for the machine's own mail add "
-		    "a point of `kind: host`");
+		    "a point of `kind: host` with `containers: untouched`");
 	}
 }
 

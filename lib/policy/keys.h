@@ -10,6 +10,10 @@ struct buf;
 void
 policy_schema_print(struct buf *out);
 
+/* The same for a file that a policy includes, which needs no name and rules nothing. */
+void
+policy_included_schema_print(struct buf *out);
+
 /* The reference part of the language's manual page, in roff (man(7)). */
 void
 policy_manual_print(struct buf *out);

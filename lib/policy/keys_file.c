@@ -241,7 +241,7 @@ static const struct shape_type policy_name = {
 static const struct shape_key file_keys[] = {
 	ROW_VERSION,
 	{"name", &policy_name, FI(meta) + offsetof(struct raw_meta, name), true,
-		"The policy's name; it is in the names of tables in the kernel.", "cam-institution", NULL},
+		"The policy's name, at the head of what is compiled.", "cam-institution", NULL},
 	{"timezone", &timezone_, FI(timezone), false,
 		"The time zone in which dates begin and end; left out: UTC.", "Europe/London", NULL},
 	ROWS_SHARED,
@@ -280,6 +280,13 @@ policy_schema_print(struct buf *out)
 {
 	shape_schema_print(out, &policy_file_type, "mailreeve:policy-1.schema.json",
 	    "A mailreeve policy, version 1 of the language");
+}
+
+void
+policy_included_schema_print(struct buf *out)
+{
+	shape_schema_print(out, &policy_included_type, "mailreeve:included-1.schema.json",
+	    "A file that a mailreeve policy includes, version 1 of the language");
 }
 
 void

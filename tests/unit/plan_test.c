@@ -323,8 +323,9 @@ shards_hardly_move_when_a_policy_changes(void **state)
 			moved += !same;
 		}
 	}
-	/* one shard a change, and now and then its neighbours */
-	assert_true(moved <= 50 * 2);
+	/* One shard a change, its neighbour where the change took a cut away, and all of them
+	 * in the rare round in which the density of cuts doubles. */
+	assert_true(moved <= 50 * 2 + PLAN_SHARD_MOST);
 	assert_true(shards >= 50 * 5);
 	free(v);
 	free(w);
