@@ -358,10 +358,22 @@ witness(struct flow *f, struct prove_region *b)
 
 /* ---- both sides of it ------------------------------------------------------------------------- */
 
+/* A copy without what a terminal would take for orders: names and comments are anybody's. */
+static const char *
+plain(struct arena *a, const char *s)
+{
+	char *copy = arena_str(a, s);
+
+	for (char *p = copy; p && *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	return copy;
+}
+
 static const char *
 taken(struct arena *a, struct buf *b)
 {
-	const char *s = arena_strn(a, b->p ? b->p : "", b->n);
+	const char *s = plain(a, b->p ? b->p : "");
 
 	buf_free(b);
 	return s;
@@ -413,9 +425,9 @@ decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
 	r = w.rule ? w.rule : l->unknown && l->cause ? l->cause->rule : NULL;
 	if (r) {
 		*out = (struct prove_rule){.family = family_word(r->family),
-		    .table = arena_str(a, r->table), .chain = arena_str(a, r->chain),
+		    .table = plain(a, r->table), .chain = plain(a, r->chain),
 		    .handle = r->handle, .number = 1,
-		    .comment = arena_str(a, r->comment), .text = rule_text(a, r)};
+		    .comment = plain(a, r->comment), .text = rule_text(a, r)};
 		for (const struct nl_rule *y = r; y > d->rule && !strcmp(y[-1].chain, r->chain) &&
 		    !strcmp(y[-1].table, r->table) && y[-1].family == r->family; y--)
 			out->number++;
@@ -424,7 +436,7 @@ decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
 	if (!w.chain)
 		return NULL;
 	*out = (struct prove_rule){.family = family_word(w.chain->family),
-	    .table = arena_str(a, w.chain->table), .chain = arena_str(a, w.chain->name),
+	    .table = plain(a, w.chain->table), .chain = plain(a, w.chain->name),
 	    .handle = w.chain->handle, .text = w.chain->policy ? "policy accept" : "policy drop"};
 	return out;
 }

@@ -97,6 +97,9 @@ listen_to(struct arena *a, int fd)
 	} while (k > 0 || (k < 0 && errno == EINTR));
 	while (n && keep[n - 1] == '\n')
 		n--;
+	for (size_t i = 0; i < n; i++) /* it repeats what is in the file */
+		if ((unsigned char)keep[i] < 0x20 && keep[i] != '\n' && keep[i] != '\t')
+			keep[i] = '?';
 	return arena_strn(a, keep, n);
 }
 

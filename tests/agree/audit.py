@@ -102,6 +102,12 @@ def refusals(mailreeve):
             f'{r.returncode} {r.stderr}')
     r = run(mailreeve, 'audit', POLICY, '-', text='list tables\n')
     verdict(r.returncode == 1 and r.stdout.startswith('- is not what'), 'nft text that prints', r.stdout)
+    odd = ('table inet x {\n\tchain y {\n\t\ttype filter hook forward priority 0;\n'
+           '\t\ttcp dport 25 accept comment "\x1b[31m\x07red\x7f"\n\t}\n}\n')
+    r = run(mailreeve, 'audit', POLICY, '-', text=odd)
+    verdict(r.returncode == 1 and '"?[31m?red?"' in r.stdout, 'orders for a terminal in a comment', r.stdout + r.stderr)
+    r = run(mailreeve, 'audit', POLICY, '-', text=odd.replace('accept', 'nonsense'))
+    verdict(r.returncode == 2 and '\x1b' not in r.stderr, 'orders for a terminal in what nft says', r.stderr)
     r = run(mailreeve, 'audit', POLICY, '/nowhere.nft')
     verdict(r.returncode == 2 and '/nowhere.nft' in r.stderr, 'a file that is not there', r.stderr)
     r = run(mailreeve, 'audit', POLICY, 'live', inside=('unshare', '-U'))
