@@ -34,7 +34,7 @@ export TZ=UTC
 show() {
     nft -s list ruleset >$1.list
     nft --debug=netlink list ruleset >$1.debug
-    $load --show >$1.show
+    "$load" --show >$1.show
 }
 clean() { nft flush ruleset; nft -f foreign.nft; }
 fail() { echo "$1 $2: $(tr '\n' ' ' <err)"; }
@@ -49,20 +49,20 @@ for plan in *.plan; do
         show $n.json
     fi
     clean
-    $load $plan 2>err || fail $n netlink
+    "$load" $plan 2>err || fail $n netlink
     show $n.netlink
-    $load --again $plan 2>err || fail $n again
+    "$load" --again $plan 2>err || fail $n again
     # other names, and a stage of many small transactions
-    $load --salt 7 --most 140000 $plan 2>err || fail $n salt
+    "$load" --salt 7 --most 140000 $plan 2>err || fail $n salt
     show $n.salt
     # over the rules of the plan before it in the same table
     clean
     table=$(sed -n 's/^table inet \([a-z-]*\).*/\1/p' $n.nft | head -1 | tr - _)
     eval last=\$last_$table
-    [ -z "$last" ] || $load $last 2>err || fail $n last
-    $load $plan 2>err || fail $n over
+    [ -z "$last" ] || "$load" $last 2>err || fail $n last
+    "$load" $plan 2>err || fail $n over
     show $n.over
-    $load --remove $plan 2>err || fail $n remove
+    "$load" --remove $plan 2>err || fail $n remove
     nft -s list ruleset >$n.gone
     eval last_$table=$plan
 done

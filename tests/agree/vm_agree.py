@@ -32,7 +32,7 @@ mount --bind passwd /etc/passwd 2>/dev/null || true
 if mount -t tmpfs none /sys/fs/cgroup 2>/dev/null; then
     while read -r unit; do mkdir -p "/sys/fs/cgroup/$unit"; done < units
 fi
-while read -r name policy point; do
+while IFS=$(printf '\t') read -r name policy point; do
     nft flush ruleset
     if nft -f "$name.nft" 2>err; then
         echo "$name $(timeout 120 "$2" policy "$policy" "$point" 2>&1 | head -c 900)"
@@ -105,7 +105,7 @@ def main():
 
         def job(name, text, policy, point, what):
             open(f'{top}/{name}.nft', 'w', encoding='utf-8').write(text)
-            jobs.append(f'{name} {policy} {point}\n')
+            jobs.append(f'{name}\t{policy}\t{point}\n')
             told[name] = (policy, point, what)
 
         for policy in sorted(p for folder in sys.argv[3:] for p in glob.glob(os.path.abspath(folder) + '/*.yaml')):
