@@ -318,7 +318,9 @@ put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 	}
 }
 
-void
+/* Intervals of a field as words: addresses as prefixes or ranges with their
+ * count, ports, dates. */
+static void
 describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
     const struct flow_ival *v, size_t n)
 {

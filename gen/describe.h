@@ -27,12 +27,6 @@ describe_stmt(struct arena *a, struct text_set *t, const struct policy_stmt *s);
 void
 describe_stmt_json(struct buf *out, struct text_set *t, const struct policy_stmt *s);
 
-/* Intervals of a field as words: addresses as prefixes or ranges with their
- * count, ports, dates. */
-void
-describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
-    const struct flow_ival *v, size_t n);
-
 /* Seconds are written by the clock of this zone from now on; UTC at first. */
 void
 describe_zone(const char *zone);

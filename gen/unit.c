@@ -140,13 +140,25 @@ unit_point(struct unit *u, enum arg_option o)
 	return pt;
 }
 
+/* Reads n digits at s, at most nine; false where another byte is among them. */
+static bool
+digits(const char *s, size_t n, unsigned *x)
+{
+	*x = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+		*x = 10 * *x + (unsigned)(s[i] - '0');
+	}
+	return true;
+}
+
 int
 unit_date(struct unit *u, const char *date, uint64_t *sec)
 {
 	const char *zone = u->c.policy && u->c.policy->timezone ?
 	    u->c.policy->timezone : "UTC";
 	unsigned y, m, d;
-	char end;
 
 	if (!date)
 		date = arg_value(u->args, ARG_DATE);
@@ -155,8 +167,7 @@ unit_date(struct unit *u, const char *date, uint64_t *sec)
 		return 0;
 	}
 	if (strlen(date) != 10 || date[4] != '-' || date[7] != '-' ||
-	    strspn(date, "0123456789-") != 10 ||
-	    sscanf(date, "%4u-%2u-%2u%c", &y, &m, &d, &end) != 3 ||
+	    !digits(date, 4, &y) || !digits(date + 5, 2, &m) || !digits(date + 8, 2, &d) ||
 	    y < 1970 || m < 1 || m > 12 || d < 1 || d > 31 ||
 	    (d > 30 && (m == 4 || m == 6 || m == 9 || m == 11)) ||
 	    (m == 2 && d > (y % 4 == 0 && (y % 100 || y % 400 == 0) ? 29u : 28u)) ||

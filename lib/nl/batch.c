@@ -1,5 +1,6 @@
 #include "nl/batch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -66,7 +67,10 @@ index_find(const struct index *x, const char *name)
 {
 	uint32_t i = x->names ? hash_names_find(x->names, name, strlen(name)) : UINT32_MAX;
 
-	return i == UINT32_MAX ? UINT32_MAX : x->at[i];
+	if (i == UINT32_MAX)
+		return UINT32_MAX;
+	assert(x->at && i < x->n);
+	return x->at[i];
 }
 
 struct held {
@@ -447,7 +451,8 @@ nl_remove(const struct nl_job *j, struct nl_batch *out, const char **who)
 void
 nl_batch_free(struct nl_batch *b)
 {
-	for (struct nl_batch *p = b; p; p = p->next)
+	buf_free(&b->bytes);
+	for (struct nl_batch *p = b->next; p; p = p->next)
 		buf_free(&p->bytes);
 	*b = (struct nl_batch){0};
 }

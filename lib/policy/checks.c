@@ -53,7 +53,8 @@ few6(const struct addr_set *few, const struct addr_set *many, struct addr *x)
 	return false;
 }
 
-bool
+/* Whether the sets share an address; quick where one of them is small. */
+static bool
 check_meets(const struct addr_set *a, const struct addr_set *b, struct addr *x)
 {
 	struct addr unused;

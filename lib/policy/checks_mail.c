@@ -1,4 +1,5 @@
 /* Checks of the forwarder's part that look at two things at once. */
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -50,6 +51,7 @@ check_routes(struct load *l, const struct policy_submission *s)
 				ARENA_PUSH(l->a, v, n, cap) = (struct seen){r, r->to.v[k].at};
 				continue;
 			}
+			assert(v && at < n);
 			if (v[at].r == r || !meta_days_meet(&v[at].r->meta.days, &r->meta.days))
 				continue;
 			diag_hint(l->d, diag_also(diag_add(l->d, DIAG_E0458, r->to.v[k].at,
@@ -86,6 +88,7 @@ register_(struct registry *g, const struct policy_application *x, const struct p
 		ARENA_PUSH(g->l->a, g->v, g->n, g->cap) = (struct owner){x, p->at};
 		return;
 	}
+	assert(g->v && i < g->n);
 	if (g->v[i].app == x)
 		return;
 	diag_hint(g->l->d, diag_also(diag_add(g->l->d, DIAG_E0453, p->at,
@@ -105,7 +108,10 @@ among_all(struct registry *g, const struct policy_application *x, const struct p
 		return;
 	all = arena_printf(g->l->a, "*@%s", p->domain);
 	i = hash_names_find(g->h, all, strlen(all));
-	if (i == UINT32_MAX || g->v[i].app == x)
+	if (i == UINT32_MAX)
+		return;
+	assert(g->v && i < g->n);
+	if (g->v[i].app == x)
 		return;
 	diag_hint(g->l->d, diag_also(diag_add(g->l->d, DIAG_E0453, p->at,
 	    "the sender `%s@%s` is registered by `%s` too, which has `%s`", p->local, p->domain,
@@ -152,7 +158,8 @@ check_programs(struct load *l, const struct policy_submission *s)
 		at = hash_names_add(g.h, key, strlen(key), &fresh);
 		if (fresh)
 			ARENA_PUSH(l->a, g.v, g.n, g.cap) = (struct owner){x, x->meta.at};
-		else if (meta_days_meet(&g.v[at].app->meta.days, &x->meta.days))
+		assert(g.v && at < g.n);
+		if (!fresh && meta_days_meet(&g.v[at].app->meta.days, &x->meta.days))
 			diag_hint(l->d, diag_also(diag_add(l->d, DIAG_E0461, x->meta.at,
 			    "`%s` runs as `%s` does: the forwarder could not tell them apart",
 			    x->meta.name, g.v[at].app->meta.name), g.v[at].at,

@@ -1,4 +1,5 @@
 /* The rules of one direction: statements, limits, and the one default. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,13 +285,15 @@ name_said(struct namer *n, struct policy_meta *m)
 	if (!m->name)
 		return;
 	i = hash_names_add(n->h, m->name, strlen(m->name), &fresh);
-	if (fresh)
+	if (fresh) {
 		ARENA_PUSH(n->l->a, n->at, n->n, n->cap) = m;
-	else
-		diag_hint(n->l->d, diag_also(diag_add(n->l->d, DIAG_E0401, m->at,
-		    "the name `%s` is given twice in one direction", m->name), n->at[i]->at,
-		    "the first one is here"), "counters and reports tell them apart by it: "
-		    "change one of them");
+		return;
+	}
+	assert(n->at && i < n->n);
+	diag_hint(n->l->d, diag_also(diag_add(n->l->d, DIAG_E0401, m->at,
+	    "the name `%s` is given twice in one direction", m->name), n->at[i]->at,
+	    "the first one is here"), "counters and reports tell them apart by it: "
+	    "change one of them");
 }
 
 static void
@@ -305,7 +308,8 @@ name_made(struct namer *n, struct policy_meta *m, const char *made)
 	i = hash_names_add(n->made, made, strlen(made), &fresh);
 	if (fresh)
 		ARENA_PUSH(n->l->a, n->last, n->nlast, n->caplast) = 1;
-	else
+	assert(n->last && i < n->nlast);
+	if (!fresh)
 		try = arena_printf(n->l->a, "%s-%u", made, ++n->last[i]);
 	for (;;) {
 		hash_names_add(n->h, try, strlen(try), &fresh);

@@ -102,10 +102,6 @@ names_init(struct load *l, struct names *n, const char *what, const char *where)
 bool
 names_add(struct load *l, struct names *n, const char *name, struct text_span at, void *thing);
 
-/* The thing, or NULL. */
-void *
-names_find(const struct names *n, const char *name);
-
 /* The thing that the text names; NULL and a diagnostic when there is none. */
 void *
 names_need(struct load *l, const struct names *n, const char *name, struct text_span at);
@@ -192,10 +188,6 @@ ports_make(struct load *l);
 bool
 ports_read(struct load *l, const struct shape_list *raw, struct policy_ports *out);
 
-/* Whether the name is that of built-in ports. */
-bool
-ports_builtin(const char *name);
-
 /* ---- relays.c ------------------------------------------------------------ */
 
 void
@@ -255,9 +247,5 @@ check_judges(struct load *l);
 /* The forwarder: routes, credentials, registrations. */
 void
 check_submission(struct load *l);
-
-/* Whether the sets share an address; quick where one of them is small. */
-bool
-check_meets(const struct addr_set *a, const struct addr_set *b, struct addr *x);
 
 #endif

@@ -49,7 +49,7 @@ names_add(struct load *l, struct names *n, const char *name, struct text_span at
 	return true;
 }
 
-void *
+static void *
 names_find(const struct names *n, const char *name)
 {
 	uint32_t i = hash_names_find(n->hash, name, strlen(name));

@@ -1,4 +1,5 @@
 /* Networks and places: names and literals to sets of addresses. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/near.h"
@@ -102,6 +103,7 @@ families_check(struct load *l, const char *what, const struct addr_set *s,
 	if (said->node && !said->ok)
 		return false;
 	if (said->ok) {
+		assert(said->node);
 		if (have == said->n)
 			return true;
 		diag_hint(l->d, diag_also(diag_add(l->d, DIAG_E0407, said->node->at,
@@ -249,14 +251,17 @@ where_read(struct load *l, const struct raw_where *raw, unsigned how,
 		}
 		if (!strcmp(t->s, "relays")) {
 			ok &= word_alone(l, t, how & WHERE_RELAYS, n);
-			if (ok)
+			if (ok) {
+				assert(relays);
 				*relays = true;
+			}
 			continue;
 		}
 		/* One name alone shares the set of its network. */
 		if (n == 1 && shape_name_ok(t->s, t->n)) {
 			if (!item_add(l, t, NULL, &net))
 				return false;
+			assert(net);
 			out->network = net;
 			out->set = net->set;
 			return true;

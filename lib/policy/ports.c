@@ -20,7 +20,7 @@ static const struct {
 
 enum { NBUILTIN = sizeof builtin / sizeof *builtin };
 
-bool
+static bool
 ports_builtin(const char *name)
 {
 	for (size_t i = 0; i < NBUILTIN; i++)

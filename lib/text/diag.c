@@ -83,11 +83,18 @@ diag_also(struct diag *g, struct text_span at, const char *label)
 	return g;
 }
 
+/* What is there before what is not. */
 static int
-by_place(const void *pa, const void *pb)
+by_text(const char *a, const char *b)
 {
-	const struct diag *a = pa, *b = pb;
+	if (!a || !b)
+		return (b != NULL) - (a != NULL);
+	return strcmp(a, b);
+}
 
+static int
+by_place(const struct diag *a, const struct diag *b)
+{
 	if (a->at.file != b->at.file)
 		return a->at.file < b->at.file ? -1 : 1;
 	if (a->at.off != b->at.off)
@@ -97,13 +104,33 @@ by_place(const void *pa, const void *pb)
 	return strcmp(a->message, b->message);
 }
 
+/* By all there is, so that of repeats the same one stays whatever qsort(3) does. */
+static int
+by_all(const void *pa, const void *pb)
+{
+	const struct diag *a = pa, *b = pb;
+	int c = by_place(a, b);
+
+	if (!c)
+		c = (a->at.len > b->at.len) - (a->at.len < b->at.len);
+	if (!c)
+		c = (a->also.file > b->also.file) - (a->also.file < b->also.file);
+	if (!c)
+		c = (a->also.off > b->also.off) - (a->also.off < b->also.off);
+	if (!c)
+		c = (a->also.len > b->also.len) - (a->also.len < b->also.len);
+	if (!c)
+		c = by_text(a->also_label, b->also_label);
+	return c ? c : by_text(a->hint, b->hint);
+}
+
 void
 diags_sort(struct diags *d)
 {
 	size_t n = 0;
 
 	if (d->n)
-		qsort(d->v, d->n, sizeof *d->v, by_place);
+		qsort(d->v, d->n, sizeof *d->v, by_all);
 	for (size_t i = 0; i < d->n; i++) {
 		if (n && !by_place(&d->v[n - 1], &d->v[i])) {
 			if (d->v[i].severity == DIAG_ERROR)
