@@ -239,9 +239,11 @@ static void
 put_interface(struct buf *out, u128 v)
 {
 	for (int shift = 120; shift >= 0 && v >> shift & 0xff; shift -= 8) {
-		char c = (char)(v >> shift & 0xff);
+		unsigned c = (unsigned)(v >> shift & 0xff);
 
-		buf_chr(out, c > ' ' && c < 127 && c != '"' && c != '\\' ? c : '?');
+		if (c <= ' ' || c >= 127 || c == '"' || c == '\\')
+			c = '?';
+		buf_chr(out, (char)c);
 	}
 }
 

@@ -3,6 +3,7 @@
  * after a dash, none at the end of a line; comments and the author's line
  * breaks stay. The result is read again and must be the same tree.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,6 +203,7 @@ command_fmt(const struct args *a)
 	if (arg_value(a, ARG_WRITE) && strcmp(a->word[0], "-")) {
 		int err = 0;
 
+		assert((out.p || !out.n) && (u.c.bytes || !u.c.len));
 		if (out.n != u.c.len || (out.n && memcmp(out.p, u.c.bytes, out.n)))
 			err = out_file(a->word[0], out.p, out.n);
 		if (err) {

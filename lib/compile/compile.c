@@ -160,22 +160,20 @@ dump_plan(struct compile *c)
 	}
 }
 
-static const struct compile_row row[COMPILE_NPASS] = {
-	[COMPILE_READ] = {"read", 'R', "source, world", "policy"},
-	[COMPILE_MEAN] = {"mean", 'M', "policy", "flow, meaning"},
-	[COMPILE_LINT] = {"lint", 'L', "policy, flow", "warnings"},
-	[COMPILE_PLAN] = {"plan", 'P', "policy, meaning", "plan"},
-};
-
 static const struct {
+	char letter;               /* that asks for its dump */
 	void (*run)(struct compile *c);
 	void (*check)(struct compile *c);
 	void (*dump)(struct compile *c);
 } pass[COMPILE_NPASS] = {
-	[COMPILE_READ] = {read_policy, NULL, dump_policy},
-	[COMPILE_MEAN] = {mean, NULL, dump_meaning},
-	[COMPILE_LINT] = {lint, NULL, NULL},
-	[COMPILE_PLAN] = {plan, check_plan, dump_plan},
+	/* source, world -> policy */
+	[COMPILE_READ] = {'R', read_policy, NULL, dump_policy},
+	/* policy -> flow, meaning */
+	[COMPILE_MEAN] = {'M', mean, NULL, dump_meaning},
+	/* policy, flow -> warnings */
+	[COMPILE_LINT] = {'L', lint, NULL, NULL},
+	/* policy, meaning -> plan */
+	[COMPILE_PLAN] = {'P', plan, check_plan, dump_plan},
 };
 
 bool
@@ -191,14 +189,8 @@ compile_run(struct compile *c, unsigned which)
 			pass[p].check(c);
 		if (c->d->errors)
 			return false;
-		if (pass[p].dump && c->dump && c->dumped && strchr(c->dump, row[p].letter))
+		if (pass[p].dump && c->dump && c->dumped && strchr(c->dump, pass[p].letter))
 			pass[p].dump(c);
 	}
 	return true;
-}
-
-const struct compile_row *
-compile_row(enum compile_pass p)
-{
-	return &row[p];
 }

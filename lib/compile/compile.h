@@ -57,14 +57,4 @@ struct compile {
 bool
 compile_run(struct compile *c, unsigned which);
 
-/* A pass: its name, dump letter and what it requires and leaves. */
-struct compile_row {
-	const char *name;
-	char letter;
-	const char *requires, *leaves;
-};
-
-const struct compile_row *
-compile_row(enum compile_pass p);
-
 #endif

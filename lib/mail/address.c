@@ -347,8 +347,8 @@ mail_domain_in(const struct mail_address *a, const char *domain)
 	    domain_below(a->domain, a->ndomain, domain);
 }
 
-bool
-mail_address_match(const struct policy_pattern *p, const struct mail_address *a)
+static bool
+address_match(const struct policy_pattern *p, const struct mail_address *a)
 {
 	switch (p->kind) {
 	case POLICY_PATTERN_ANY:
@@ -377,7 +377,7 @@ mail_pattern_match(const struct policy_pattern *p, const char *address)
 	if (p->kind == POLICY_PATTERN_ANY)
 		return true;
 	return mail_address_read(address, strlen(address), true, &a, NULL) &&
-	    mail_address_match(p, &a);
+	    address_match(p, &a);
 }
 
 bool

@@ -78,8 +78,6 @@ mail_address_ok(const char *s, bool utf8, const char **why);
  * matches a pattern. */
 bool
 mail_pattern_match(const struct policy_pattern *p, const char *address);
-bool
-mail_address_match(const struct policy_pattern *p, const struct mail_address *a);
 
 /* The pattern as the language writes it: "@example.org", "any", "<>". */
 const char *

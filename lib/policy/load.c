@@ -1,6 +1,7 @@
 /* From the files of a policy to the policy: the list of passes. */
 #include "policy/load.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ head_make(struct load *l)
 	l->p->timezone = raw->timezone.ok ? raw->timezone.s : "UTC";
 	l->zone_bad = raw->timezone.node && !raw->timezone.ok;
 	if (raw->timezone.ok && l->w->day(l->w->arg, l->p->timezone, 2000, 1, 1, &sec)) {
+		assert(raw->timezone.node);
 		diag_hint(l->d, diag_add(l->d, DIAG_E0460, raw->timezone.node->at,
 		    "there is no time zone `%s`", l->p->timezone),
 		    "write a name of the time zone database, as in `Europe/London`, or UTC");

@@ -5,6 +5,7 @@
  * numbers. Boxes that lead to one thing are a class, and a class becomes a condition by
  * sorting and linear merges, never one element at a time.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -437,6 +438,7 @@ conditions(struct boxes *w, uint32_t i, uint32_t key_len)
 		c = build(w, 0, w->v + k, to - k);
 		if (w->lost)
 			c = cond_and(vm, c, not_known(bytes_cause(w->x, i, w->b, key_len, "")));
+		assert(w->found && w->v[k].class < w->nfound);
 		w->found[w->v[k].class].cond = c;
 	}
 }
