@@ -58,11 +58,10 @@ memory(void)
 {
 	FILE *f = fopen("/proc/self/status", "r");
 	char line[256];
-	long n;
 
 	while (f && fgets(line, sizeof line, f))
-		if (sscanf(line, "VmHWM: %ld", &n) == 1)
-			fprintf(stderr, "memory %ld KB\n", n);
+		if (!strncmp(line, "VmHWM:", 6))
+			fprintf(stderr, "memory %ld KB\n", strtol(line + 6, NULL, 10));
 	if (f)
 		fclose(f);
 }

@@ -187,8 +187,8 @@ main(int argc, char **argv)
 	printf("%.6f %.6f\n", t2 - t, now() - t2);
 	f = freopen("/proc/self/status", "r", f);
 	while (f && fgets(in, sizeof in, f))
-		if (sscanf(in, "VmHWM: %ld", &n) == 1)
-			printf("memory %ld KB\n", n);
+		if (!strncmp(in, "VmHWM:", 6))
+			printf("memory %ld KB\n", strtol(in + 6, NULL, 10));
 	mnl_socket_close(s);
 	return 0;
 }

@@ -111,6 +111,15 @@ def odd_name(g):
                                line.endswith(b'"') for line in said), 'compile', said)
 
 
+def dates(g):
+    """A date is ten bytes and a day of the calendar."""
+    p = policies()[0]
+    for date, want in (('2027-03-31', 0), ('2028-02-29', 0), ('2027-02-29', 2), ('2027-04-31', 2),
+                       ('2027-00-01', 2), ('1969-12-31', 2), ('2027-3--31', 2), ('+027-03-31', 2),
+                       ('2027-03- 1', 2), ('2027-03-3x', 2), ('2027-03-311', 2), ('', 2)):
+        g.status(f'lint --date {date!r}', ['lint', '--date', date, p], want)
+
+
 def main():
     g = Golden(sys.argv[1], '--update' in sys.argv[2:])
     for p in policies():
@@ -135,6 +144,7 @@ def main():
         status, *args = shlex.split(line)
         g.same(f'answers/{name}.txt', args, int(status))
     odd_name(g)
+    dates(g)
     for path in EXPECTED.rglob('*'):
         if path.is_file() and path not in g.used:
             if g.update:

@@ -130,6 +130,34 @@ diagnostics_sort_by_place_and_once(void **state)
 	arena_free(a);
 }
 
+/* Which of several stays is told by what they say, never by the order they came in. */
+static void
+diagnostics_that_repeat_leave_the_same_one(void **state)
+{
+	(void)state;
+	for (int turn = 0; turn < 6; turn++) {
+		static const int order[6][3] = {
+			{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0},
+		};
+		struct arena *a = arena_new();
+		struct diags *d = diags_new(a);
+
+		for (int i = 0; i < 3; i++) {
+			struct diag *g = diag_add(d, DIAG_E0101, span(0, 3, 1), "x");
+
+			if (order[turn][i] == 1)
+				diag_hint(d, g, "b");
+			else if (order[turn][i] == 2)
+				diag_hint(d, diag_also(g, span(0, 9, 1), "there"), "c");
+		}
+		diags_sort(d);
+		assert_int_equal(d->n, 1);
+		assert_int_equal(d->errors, 1);
+		assert_string_equal(d->v[0].hint, "c");
+		arena_free(a);
+	}
+}
+
 static void
 diagnostics_have_a_limit(void **state)
 {
@@ -455,6 +483,7 @@ main(void)
 		cmocka_unit_test(spans_join),
 		cmocka_unit_test(codes_are_unique_and_explained),
 		cmocka_unit_test(diagnostics_sort_by_place_and_once),
+		cmocka_unit_test(diagnostics_that_repeat_leave_the_same_one),
 		cmocka_unit_test(diagnostics_have_a_limit),
 		cmocka_unit_test(human_form),
 		cmocka_unit_test(carets_stand_below_their_word),
