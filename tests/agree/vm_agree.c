@@ -9,6 +9,7 @@
  *
  * --times: how long each step took, to standard error.
  */
+#include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +113,7 @@ witness(const struct fdd *f, fdd_ref a, fdd_ref b, u128 x[FLOW_NFIELD], bool sai
 		if (!fdd_is_leaf(b))
 			fb = (vb = fdd_view(f, b)).field;
 		k = fa < fb ? fa : fb;
+		assert(k < FLOW_NFIELD);
 		for (at = field_row(k)->first;; at++) {
 			uint32_t i = fa == k ? fdd_find(&va, at) : 0, j = fb == k ? fdd_find(&vb, at) : 0;
 			fdd_ref ca = fa == k ? va.child[i] : a, cb = fb == k ? vb.child[j] : b;

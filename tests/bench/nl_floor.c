@@ -168,8 +168,11 @@ main(int argc, char **argv)
 	}
 	range = malloc((size_t)n + 1);
 	buf = malloc((size_t)n * 10 + 65536);
-	if (!range || !buf || fread(range, 1, (size_t)n, f) != (size_t)n)
+	if (!range || !buf || fread(range, 1, (size_t)n, f) != (size_t)n) {
+		perror("nl_floor");
+		free(range);
 		return 2;
+	}
 	if (setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUFFORCE, &want, sizeof want))
 		setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUF, &want, sizeof want);
 	t = now();

@@ -25,8 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-extern char **environ;
-
 enum { MOST = 256, PORT = 25 };
 
 static struct in_addr denied[MOST], allowed[MOST];
