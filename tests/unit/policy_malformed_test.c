@@ -103,8 +103,13 @@ unmark(struct book *b, struct mcase *c, unsigned file, struct piece in)
 			frame_mark(c, '^', out.n);
 			i += 2;
 		} else if (in.n - i >= 6 && !memcmp(in.p + i, "{{", 2) && hex(in.p[i + 2]) >= 0) {
-			for (i += 2; in.p[i] != '}'; i += 2)
-				out.p[out.n++] = (char)(hex(in.p[i]) << 4 | hex(in.p[i + 1]));
+			for (i += 2; i + 1 < in.n && in.p[i] != '}'; i += 2) {
+				int hi = hex(in.p[i]), lo = hex(in.p[i + 1]);
+
+				if (hi < 0 || lo < 0)
+					fail_msg("a byte in braces is two digits");
+				out.p[out.n++] = (char)((unsigned)hi << 4 | (unsigned)lo);
+			}
 			i++;
 		} else {
 			out.p[out.n++] = in.p[i];

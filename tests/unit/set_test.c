@@ -54,7 +54,7 @@ random_set(struct arena *a, struct addr_set *s, struct naive *v)
 	*s = (struct addr_set){0};
 	memset(v, 0, sizeof *v);
 	for (unsigned k = 0; k < n; k++) {
-		int f = roll() & 1;
+		int f = (int)(roll() & 1);
 		unsigned half = (unsigned)(roll() & 1) * HALF;
 		unsigned lo = (unsigned)(roll() % HALF);
 		unsigned hi = lo + (unsigned)(roll() % (k % 4 ? 8 : 64));
