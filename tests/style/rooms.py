@@ -33,6 +33,9 @@ MAP = {
     'gen/out': ['lib/base', 'lib/text', 'lib/addr', 'lib/plan'],
     'gen': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
             'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'gen/out'],
+    'agent/ipc': ['lib/base'],
+    'agent/jail': ['lib/base'],
+    'agent/log': ['lib/base'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
@@ -46,6 +49,14 @@ OWNER = {
     'linux/netfilter.h': 'lib/nl',
     'linux/openat2.h': 'lib/world',
     'sched.h': 'lib/prove',
+    'seccomp.h': 'agent/jail',
+    'linux/landlock.h': 'agent/jail',
+    'linux/capability.h': 'agent/jail',
+    'linux/inet_diag.h': 'agent/peer',
+    'systemd/sd-journal.h': 'agent/log',
+    'systemd/sd-daemon.h': 'agent/parent',
+    'systemd/sd-event.h': 'agent/parent',
+    'openssl/': 'agent/tls',
 }
 
 # room: its files, and their companions (fdd_op beside fdd), that know no policy
@@ -76,7 +87,7 @@ def room_of(path):
 
 def target_room(name):
     """The room of a quoted include: "addr/set.h" or "gen/args.h"."""
-    for base in ('lib/', ''):
+    for base in ('lib/', 'agent/', ''):
         path = TOP / (base + name)
         if path.exists():
             return room_of(path)

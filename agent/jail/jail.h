@@ -1,0 +1,49 @@
+/*
+ * jail: a process gives up what it does not need. What a kernel does not have is not an
+ * error: it is told in `missing`, for the log, and the rest is done.
+ *
+ * Order in a role's start: open everything, jail_user, jail_landlock, jail_caps, jail_seccomp.
+ */
+#ifndef JAIL_JAIL_H
+#define JAIL_JAIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Sets no_new_privs, undumpable, and that the process dies with its parent. 0 or -errno. */
+int
+jail_begin(void);
+
+/* Becomes the user and its group for good, without supplementary groups; keep: capabilities
+ * stay (PR_SET_KEEPCAPS). Does nothing for one who is that user already. 0 or -errno; -EPERM
+ * and -EINVAL where this user namespace has no such user. */
+int
+jail_user(uid_t uid, gid_t gid, bool keep);
+
+/* Keeps of the capabilities those whose bit (1 << CAP_X, linux/capability.h) is in `keep`, drops
+ * all others from every set, the bounding set too. 0 or -errno. */
+int
+jail_caps(uint64_t keep);
+
+/* A folder or file that stays open to the process. */
+struct jail_path {
+	const char *path;          /* one that is not there is passed over */
+	bool write;                /* else reading only */
+};
+
+/* Only these files, by Landlock (linux/landlock.h), and no TCP connect or bind where the kernel can
+ * forbid it. 0; 1 where the kernel has no Landlock; or -errno. */
+int
+jail_landlock(const struct jail_path *path, unsigned n);
+
+/* The system calls of a role. */
+enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_NPROFILE };
+
+/* Allows the profile's system calls; any other kills the process (SIGSYS), which is told by
+ * its parent. Sockets only of the families that the profile names. 0; 1 where the kernel has no
+ * seccomp; or -errno. */
+int
+jail_seccomp(enum jail_profile p);
+
+#endif
