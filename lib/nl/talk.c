@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "nl/attr.h"
+#include "nl/gather.h"
 #include "nl/wire.h"
 
 #ifndef NETLINK_CAP_ACK
@@ -373,7 +374,7 @@ is_about(const uint8_t *message, size_t n, const char *table)
 /* One dump request and its answers, those about `table` where it is not NULL. -EAGAIN: the
  * rules changed meanwhile. */
 static int
-fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t family,
+fetch(struct nl_talk *t, const struct talk_taker *k, uint32_t genid, int type, uint8_t family,
     const char *table, const char *set)
 {
 	const uint8_t *p, *message;
@@ -408,10 +409,10 @@ fetch(struct nl_talk *t, struct arena *a, struct nl_dump *d, int type, uint8_t f
 			}
 			/* the dump of a set says so nowhere else */
 			memcpy(&g, message + sizeof h, sizeof g);
-			changed |= ntohs(g.res_id) != (d->genid & 0xffff);
+			changed |= ntohs(g.res_id) != (genid & 0xffff);
 			if (!err && !changed && (!table || is_about(message + sizeof h + sizeof g,
 			    h.nlmsg_len - sizeof h - sizeof g, table)))
-				err = nl_dump_add(a, d, message, h.nlmsg_len);
+				err = k->message(k->arg, message, h.nlmsg_len);
 		}
 	}
 }
@@ -424,52 +425,102 @@ forgive(int err)
 }
 
 static int
-dump_once(struct nl_talk *t, struct arena *a, uint8_t family, const char *table,
-    unsigned what, struct nl_dump *d)
+gather_once(struct nl_talk *t, uint8_t family, const char *table, unsigned what,
+    const struct talk_taker *k)
 {
 	static const int type[] = {NFT_MSG_GETCHAIN, NFT_MSG_GETSET, NFT_MSG_GETOBJ};
-	uint32_t after;
+	const char *of, *name;
+	uint32_t genid, after;
 	int err;
 
-	*d = (struct nl_dump){0};
-	err = nl_talk_gen(t, &d->genid);
-	if (!err)
-		err = fetch(t, a, d, NFT_MSG_GETTABLE, family, table, NULL);
+	err = nl_talk_gen(t, &genid);
+	if (err)
+		return err;
+	k->begin(k->arg, genid);
+	err = fetch(t, k, genid, NFT_MSG_GETTABLE, family, table, NULL);
 	for (size_t i = 0; i < sizeof type / sizeof *type && !err; i++)
-		err = forgive(fetch(t, a, d, type[i], family, table, NULL));
+		err = forgive(fetch(t, k, genid, type[i], family, table, NULL));
 	if (!err && what & NL_DUMP_RULES)
-		err = forgive(fetch(t, a, d, NFT_MSG_GETRULE, family, table, NULL));
-	for (uint32_t i = 0; !err && what & NL_DUMP_ELEMENTS && i < d->nset; i++)
-		err = fetch(t, a, d, NFT_MSG_GETSETELEM, d->set[i].family, d->set[i].table,
-		    d->set[i].name);
+		err = forgive(fetch(t, k, genid, NFT_MSG_GETRULE, family, table, NULL));
+	for (uint32_t i = 0; !err && what & NL_DUMP_ELEMENTS &&
+	    k->set(k->arg, i, &family, &of, &name); i++)
+		err = fetch(t, k, genid, NFT_MSG_GETSETELEM, family, of, name);
 	if (!err)
 		err = nl_talk_gen(t, &after);
-	if (!err && after != d->genid)
+	if (!err && after != genid)
 		err = -EAGAIN;
 	return err;
+}
+
+int
+talk_gather(struct nl_talk *t, uint8_t family, const char *table, unsigned what,
+    unsigned tries, const struct talk_taker *k)
+{
+	int err;
+
+	do {
+		err = gather_once(t, family, table, what, k);
+		/* a set that went away in the middle is a change too */
+		if (err == -ENOENT)
+			err = -EAGAIN;
+	} while (err == -EAGAIN && tries-- > 1);
+	return err;
+}
+
+/* ---- as structs -------------------------------------------------------------------------------- */
+
+struct into {
+	struct arena *a;
+	struct nl_dump d;
+};
+
+static void
+into_begin(void *arg, uint32_t genid)
+{
+	struct into *x = arg;
+
+	x->d = (struct nl_dump){.genid = genid};
+}
+
+static int
+into_message(void *arg, const void *message, size_t n)
+{
+	struct into *x = arg;
+
+	return nl_dump_add(x->a, &x->d, message, n);
+}
+
+static bool
+into_set(void *arg, uint32_t i, uint8_t *family, const char **table, const char **name)
+{
+	const struct into *x = arg;
+
+	if (i >= x->d.nset)
+		return false;
+	*family = x->d.set[i].family;
+	*table = x->d.set[i].table;
+	*name = x->d.set[i].name;
+	return true;
 }
 
 int
 nl_talk_dump(struct nl_talk *t, struct arena *a, uint8_t family, const char *table,
     unsigned what, unsigned tries, struct nl_dump *out)
 {
-	struct nl_dump d;
-	int err;
+	struct into x = {.a = a};
+	struct talk_taker k = {into_begin, into_message, into_set, &x};
+	int err = talk_gather(t, family, table, what, tries, &k);
 
-	do {
-		err = dump_once(t, a, family, table, what, &d);
-		/* a set that went away in the middle is a change too */
-		if (err == -ENOENT)
-			err = -EAGAIN;
-	} while (err == -EAGAIN && tries-- > 1);
 	if (!err)
-		*out = d;
+		*out = x.d;
 	return err;
 }
 
 int
 nl_talk_elements(struct nl_talk *t, struct arena *a, struct nl_dump *d, uint32_t i)
 {
+	struct into x = {a, *d};
+	struct talk_taker k = {into_begin, into_message, into_set, &x};
 	struct nl_set *s = &d->set[i];
 	uint32_t now;
 	int err = nl_talk_gen(t, &now);
@@ -480,6 +531,7 @@ nl_talk_elements(struct nl_talk *t, struct arena *a, struct nl_dump *d, uint32_t
 		return err;
 	s->elem = NULL;
 	s->nelem = s->capelem = 0;
-	err = fetch(t, a, d, NFT_MSG_GETSETELEM, s->family, s->table, s->name);
+	err = fetch(t, &k, d->genid, NFT_MSG_GETSETELEM, s->family, s->table, s->name);
+	*d = x.d;
 	return err == -ENOENT ? -EAGAIN : err;
 }

@@ -28,9 +28,19 @@ load_plan(struct prove *p, struct nl_talk *t, const struct plan *plan, struct vm
 void
 load_names(struct prove *p, struct vm_world *w);
 
-/* region.c: compares the dump with p->meant, and leaves the regions. PROVE_EQUAL,
- * PROVE_DIFFERS or -E2BIG. */
+/* load.c: the world of a dump; names are added to the flow. */
+void
+load_world(struct prove *p, const struct prove_world *from, struct vm_world *w);
+
+/* A ruleset and the names of its numbers. */
+struct side {
+	const struct nl_dump *d;
+	const struct vm_world *w;
+};
+
+/* region.c: compares the ruleset with p->meant, or with another where `was` is not NULL, and
+ * leaves the regions. PROVE_EQUAL, PROVE_DIFFERS or -E2BIG. */
 int
-region_compare(struct prove *p, const struct nl_dump *d, const struct vm_world *w);
+region_compare(struct prove *p, const struct side *was, const struct side *is);
 
 #endif

@@ -162,3 +162,26 @@ load_names(struct prove *p, struct vm_world *w)
 		if (!p->host->cgroup(p->host->arg, flow_unit_name(p->flow, 1 + i), &id))
 			unit[w->nunit++] = (struct vm_name){id, 1 + i};
 }
+
+void
+load_world(struct prove *p, const struct prove_world *from, struct vm_world *w)
+{
+	struct vm_name *user, *unit;
+	struct vm_iface *iface;
+
+	*w = (struct vm_world){0};
+	if (!from)
+		return;
+	w->user = user = arena_array(p->a, from->nuser, struct vm_name);
+	w->unit = unit = arena_array(p->a, from->nunit, struct vm_name);
+	w->iface = iface = arena_array(p->a, from->niface, struct vm_iface);
+	for (size_t i = 0; i < from->nuser; i++)
+		user[w->nuser++] = (struct vm_name){from->user[i].id,
+		    flow_user_value(p->flow, from->user[i].name, true)};
+	for (size_t i = 0; i < from->nunit; i++)
+		unit[w->nunit++] = (struct vm_name){from->unit[i].id,
+		    flow_unit_value(p->flow, from->unit[i].name, true)};
+	for (size_t i = 0; i < from->niface; i++)
+		iface[w->niface++] = (struct vm_iface){(uint32_t)from->iface[i].id,
+		    from->iface[i].name};
+}

@@ -21,7 +21,7 @@ read_and_compare(struct prove *p, struct nl_talk *t, const struct vm_world *w)
 	if (err)
 		return err;
 	p->step = PROVE_EXECUTE;
-	return region_compare(p, &d, w);
+	return region_compare(p, NULL, &(struct side){&d, w});
 }
 
 int
@@ -92,4 +92,28 @@ prove_live(struct prove *p)
 	load_names(p, &w);
 	interfaces(p, &w);
 	return read_and_compare(p, t, &w);
+}
+
+int
+prove_dump(struct prove *p, const struct nl_dump *d, const struct prove_world *w)
+{
+	struct vm_world names;
+
+	p->who = NULL;
+	p->step = PROVE_EXECUTE;
+	load_world(p, w, &names);
+	return region_compare(p, NULL, &(struct side){d, &names});
+}
+
+int
+prove_dumps(struct prove *p, const struct nl_dump *was, const struct prove_world *was_world,
+    const struct nl_dump *is, const struct prove_world *is_world)
+{
+	struct vm_world was_names, is_names;
+
+	p->who = NULL;
+	p->step = PROVE_EXECUTE;
+	load_world(p, was_world, &was_names);
+	load_world(p, is_world, &is_names);
+	return region_compare(p, &(struct side){was, &was_names}, &(struct side){is, &is_names});
 }

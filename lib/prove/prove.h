@@ -22,6 +22,7 @@
 #include "flow/flow.h"
 
 struct arena;
+struct nl_dump;
 struct nl_host;
 struct plan;
 
@@ -44,7 +45,8 @@ struct prove_rule {
 	const char *text;          /* its bytecode in a line; of a chain's policy "policy drop" */
 };
 
-/* A region of packets with one meaning and one reality. */
+/* A region of packets with one meaning and one reality. Of two rulesets the meaning is what
+ * the first does. */
 struct prove_region {
 	struct {
 		const struct flow_ival *v;
@@ -54,9 +56,25 @@ struct prove_region {
 	const char *meant, *is;    /* "reject"; "pass or drop (by a limit)" */
 	u128 x[FLOW_NFIELD];       /* a packet of it */
 	struct packet witness;     /* the same packet, without what policies do not ask */
-	const struct flow_leaf *leaf; /* what the policy says of the witness */
+	const struct flow_leaf *leaf; /* what the policy says of the witness; NULL: there is no policy */
 	const struct prove_rule *rule; /* what decides for the witness; NULL: no rule does, or
 	                              none alone */
+	const struct prove_rule *was; /* the same of the first ruleset, where there is one */
+};
+
+/* What a number in a ruleset is called: a user's id, the inode of a control group's folder
+ * (its path below /sys/fs/cgroup), an interface's index. */
+struct prove_name {
+	const char *name;
+	uint64_t id;
+};
+
+/* The names of the machine that a dump is of: those that the policy, or the other ruleset,
+ * speaks of are enough. A number without a name is itself; a name without a number is nobody
+ * there. */
+struct prove_world {
+	const struct prove_name *user, *unit, *iface;
+	size_t nuser, nunit, niface;
 };
 
 /* What could not be done, where the outcome is an errno. */
@@ -76,7 +94,7 @@ struct prove {
 	                              it may do what it likes, and both are refusals */
 	size_t most;               /* regions to tell at most */
 	const struct nl_host *host; /* how this machine numbers users and control groups, for
-	                              rulesets that are not of a plan; NULL: not known */
+	                              prove_file and prove_live; NULL: not known */
 	/* left */
 	enum prove_step step;
 	const char *who;           /* what it was about, with the kernel's or nft's words; NULL */
@@ -104,5 +122,18 @@ prove_file(struct prove *p, const char *path);
  * CAP_NET_ADMIN. */
 int
 prove_live(struct prove *p);
+
+/* A dump with all its rules and elements (nl/record.h), of a kernel that we need not reach: no
+ * namespace, no socket, no file. w may be NULL. */
+int
+prove_dump(struct prove *p, const struct nl_dump *d, const struct prove_world *w);
+
+/* Two dumps with each other, in the store p->flow, without a policy: p->meant is not read.
+ * Regions where their fates differ; kinds as if `was` were the policy, which speaks of every
+ * packet. What cannot be known is alike where it is for the same reason in a rule with
+ * the same text; limits are alike, whatever their rate. */
+int
+prove_dumps(struct prove *p, const struct nl_dump *was, const struct prove_world *was_world,
+    const struct nl_dump *is, const struct prove_world *is_world);
 
 #endif

@@ -24,6 +24,8 @@ enum {
 	REFUSES = 1 << VM_DROP | 1 << VM_REJECT,
 	NOT_KNOWN = 1 << 29,       /* with fates: which of them cannot be known */
 	ANY = 1 << 30,             /* the policy does not care */
+	CAUSE = 8,                 /* with NOT_KNOWN, of two rulesets: by whose doing, from this bit on */
+	MOST_CAUSES = (1 << (29 - CAUSE)) - 1,
 	TEXT = 1 << 16,
 	SYN_FLAGS = 0x17, SYN_ONLY = 0x02, ACK_ONLY = 0x10,
 	RTN_UNICAST = 1, RTN_LOCAL = 2,
@@ -39,13 +41,20 @@ struct pair {
 	uint32_t meant, is;
 };
 
+/* A ruleset that is read. */
+struct reading {
+	struct compare *c;
+	const struct nl_dump *d;
+	struct vm *v;
+	fdd_ref raw;               /* vm_read's */
+};
+
 struct compare {
 	struct prove *p;
 	struct arena *m;           /* for the boxes' making */
 	struct fdd *f;
-	struct vm *v;
-	fdd_ref raw;               /* vm_read's */
-	struct hash_names *pairs, *lists;
+	struct reading is, was;    /* was.v NULL: the policy is */
+	struct hash_names *pairs, *lists, *causes;
 	struct raw at, *box;
 	size_t nbox, capbox;
 };
@@ -63,13 +72,30 @@ fates_of(const struct prove *p, uint32_t fates, bool unknown)
 	return fates | (unknown ? NOT_KNOWN : 0);
 }
 
+static const char *
+rule_text(struct arena *a, const struct nl_rule *r);
+
+/* The number of a cause in both rulesets: what is unknown in one is unknown in the other in the
+ * same way where the same expression of the same rule makes it so. */
+static uint32_t
+cause_bits(struct compare *c, const struct vm_cause *x)
+{
+	const char *text = arena_printf(c->m, "%u %s %s", x->expr, x->why,
+	    x->rule ? rule_text(c->m, x->rule) : "");
+	uint32_t i = hash_names_add(c->causes, text, strlen(text), NULL);
+
+	return (i < MOST_CAUSES ? i + 1 : MOST_CAUSES) << CAUSE;
+}
+
 static uint32_t
 is_leaf(void *arg, uint32_t l)
 {
-	const struct compare *c = arg;
-	const struct vm_leaf *x = vm_leaf(c->v, l);
+	const struct reading *r = arg;
+	const struct vm_leaf *x = vm_leaf(r->v, l);
+	uint32_t fates = fates_of(r->c->p, x->fates, x->unknown);
 
-	return fates_of(c->p, x->fates, x->unknown);
+	return fates | (r->c->was.v && fates & NOT_KNOWN && x->cause ?
+	    cause_bits(r->c, x->cause) : 0);
 }
 
 /* What the words of flow_limits_text() say happens above a limit. */
@@ -138,7 +164,7 @@ quick_pair(void *arg, fdd_ref meant, fdd_ref is)
 static enum prove_kind
 kind_of(struct pair k)
 {
-	if (k.is & NOT_KNOWN)
+	if ((k.is | k.meant) & NOT_KNOWN)
 		return PROVE_UNKNOWN;
 	if (k.is & (k.is - 1) || k.meant & (k.meant - 1))
 		return PROVE_MAY;
@@ -412,15 +438,14 @@ family_word(uint8_t family)
 }
 
 static const struct prove_rule *
-decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
-    const struct vm_leaf *l)
+decider(const struct reading *from, const u128 x[FLOW_NFIELD], const struct vm_leaf *l)
 {
-	struct arena *a = c->p->a;
+	struct arena *a = from->c->p->a;
 	struct prove_rule *out = arena_of(a, struct prove_rule);
 	struct vm_decider w;
 	const struct nl_rule *r;
 
-	if (!vm_decide(c->v, x, &w) && !l->unknown && !l->may)
+	if (!vm_decide(from->v, x, &w) && !l->unknown && !l->may)
 		return NULL;
 	r = w.rule ? w.rule : l->unknown && l->cause ? l->cause->rule : NULL;
 	if (r) {
@@ -428,7 +453,7 @@ decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
 		    .table = plain(a, r->table), .chain = plain(a, r->chain),
 		    .handle = r->handle, .number = 1,
 		    .comment = plain(a, r->comment), .text = rule_text(a, r)};
-		for (const struct nl_rule *y = r; y > d->rule && !strcmp(y[-1].chain, r->chain) &&
+		for (const struct nl_rule *y = r; y > from->d->rule && !strcmp(y[-1].chain, r->chain) &&
 		    !strcmp(y[-1].table, r->table) && y[-1].family == r->family; y--)
 			out->number++;
 		return out;
@@ -441,13 +466,22 @@ decider(struct compare *c, const struct nl_dump *d, const u128 x[FLOW_NFIELD],
 	return out;
 }
 
+/* What a ruleset does with the packet of fields x, and which rule. */
+static const char *
+side(const struct reading *r, const u128 x[FLOW_NFIELD], const struct prove_rule **rule)
+{
+	const struct vm_leaf *l = vm_leaf(r->v, fdd_number(fdd_eval(r->c->f, r->raw, x)));
+	struct buf text = BUF_INIT(TEXT);
+
+	vm_leaf_text(&text, l);
+	*rule = decider(r, x, l);
+	return taken(r->c->p->a, &text);
+}
+
 static void
-tell(struct compare *c, const struct nl_dump *d, const struct raw *raw,
-    struct prove_region *b)
+tell(struct compare *c, const struct raw *raw, struct prove_region *b)
 {
 	struct arena *a = c->p->a;
-	struct buf text = BUF_INIT(TEXT);
-	const struct vm_leaf *l;
 	struct pair k;
 
 	for (enum flow_field i = 0; i < FLOW_NFIELD; i++) {
@@ -458,25 +492,34 @@ tell(struct compare *c, const struct nl_dump *d, const struct raw *raw,
 	}
 	memcpy(&k, hash_names_at(c->pairs, raw->pair), sizeof k);
 	witness(c->p->flow, b);
-	l = vm_leaf(c->v, fdd_number(fdd_eval(c->f, c->raw, b->x)));
-	vm_leaf_text(&text, l);
 	b->kind = kind_of(k);
-	b->meant = fates_text(a, k.meant);
-	b->is = taken(a, &text);
-	b->leaf = flow_eval(c->p->flow, fdd_eval(c->f, c->p->meant, b->x), &b->witness);
-	b->rule = decider(c, d, b->x, l);
+	b->is = side(&c->is, b->x, &b->rule);
+	if (c->was.v) {
+		b->meant = side(&c->was, b->x, &b->was);
+	} else {
+		b->meant = fates_text(a, k.meant);
+		b->leaf = flow_eval(c->p->flow, fdd_eval(c->f, c->p->meant, b->x), &b->witness);
+	}
+}
+
+/* The diagram of a ruleset's fates; FDD_NONE: too large. */
+static fdd_ref
+fates(struct compare *c, struct reading *r)
+{
+	r->raw = vm_read(r->v);
+	return r->raw == FDD_NONE ? FDD_NONE : fdd_map(c->f, fdd_tag(c->f), is_leaf, r, r->raw);
 }
 
 static int
-compare(struct compare *c, const struct nl_dump *d)
+compare(struct compare *c)
 {
 	struct fdd_op pairs = {fdd_tag(c->f), false, leaf_pair, quick_pair, c};
 	struct prove *p = c->p;
 	fdd_ref meant, is, r;
 
-	c->raw = vm_read(c->v);
-	meant = fdd_map(c->f, fdd_tag(c->f), meant_leaf, p, p->meant);
-	is = fdd_map(c->f, fdd_tag(c->f), is_leaf, c, c->raw);
+	is = fates(c, &c->is);
+	meant = c->was.v ? fates(c, &c->was) :
+	    fdd_map(c->f, fdd_tag(c->f), meant_leaf, p, p->meant);
 	if (meant == is && meant != FDD_NONE)
 		return PROVE_EQUAL;
 	if (!p->strict)
@@ -492,12 +535,18 @@ compare(struct compare *c, const struct nl_dump *d)
 	p->region = arena_array(p->a, c->nbox, struct prove_region);
 	p->nregion = c->nbox;
 	for (size_t i = 0; i < c->nbox; i++)
-		tell(c, d, &c->box[i], &p->region[i]);
+		tell(c, &c->box[i], &p->region[i]);
 	return PROVE_DIFFERS;
 }
 
+static void
+begin(struct compare *c, struct reading *r, const struct side *s)
+{
+	*r = (struct reading){c, s->d, vm_new(c->f, s->d, s->w), FDD_NONE};
+}
+
 int
-region_compare(struct prove *p, const struct nl_dump *d, const struct vm_world *w)
+region_compare(struct prove *p, const struct side *was, const struct side *is)
 {
 	struct compare c = {.p = p, .m = arena_new(), .f = flow_fdd(p->flow)};
 	int outcome;
@@ -507,9 +556,13 @@ region_compare(struct prove *p, const struct nl_dump *d, const struct vm_world *
 	p->truncated = false;
 	c.pairs = hash_names_new(c.m);
 	c.lists = hash_names_new(c.m);
-	c.v = vm_new(c.f, d, w);
-	outcome = compare(&c, d);
-	vm_free(c.v);
+	c.causes = hash_names_new(c.m);
+	begin(&c, &c.is, is);
+	if (was)
+		begin(&c, &c.was, was);
+	outcome = compare(&c);
+	vm_free(c.was.v);
+	vm_free(c.is.v);
 	arena_free(c.m);
 	return outcome;
 }

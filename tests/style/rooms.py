@@ -51,7 +51,7 @@ OWNER = {
     'sched.h': 'lib/prove',
     'seccomp.h': 'agent/jail',
     'linux/landlock.h': 'agent/jail',
-    'linux/capability.h': 'agent/jail',
+    'linux/capability.h': ('agent/jail', 'lib/prove'),
     'linux/inet_diag.h': 'agent/peer',
     'systemd/sd-journal.h': 'agent/log',
     'systemd/sd-daemon.h': 'agent/parent',
