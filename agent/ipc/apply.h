@@ -7,7 +7,8 @@
 
 #include "ipc/ipc.h"
 
-enum { APPLY_MOST_PLAN = 512 << 20, APPLY_MOST_NAMES = 400, APPLY_DIGEST = 32 };
+enum { APPLY_MOST_PLAN = 512 << 20, APPLY_MOST_NAMES = 400, APPLY_DIGEST = 32,
+       APPLY_MOST_COUNTERS = 1000 };
 
 /* What the parent asks. */
 enum apply_ask {
@@ -122,6 +123,7 @@ struct apply_event {
 	uint32_t times;            /* how often this program did it in the last hour */
 };
 
+extern const struct ipc_shape apply_name_shape;
 extern const struct ipc_shape apply_ask_shape[APPLY_NASK];   /* size 0: no body */
 extern const struct ipc_shape apply_tell_shape[APPLY_NTELL];
 

@@ -17,6 +17,8 @@ enum ctl_tell { CTL_OUT = 1, CTL_ERR, CTL_END };
 
 enum { CTL_FORCE = 1, CTL_JSON = 2 };
 
+enum { CTL_MOST_TEXT = 32 << 10 }; /* bytes of one piece of text */
+
 /* The body of every request; its type is the op. */
 struct ctl_ask {
 	uint32_t flags;
