@@ -38,6 +38,10 @@ command_compile(const struct args *a)
 		fprintf(stderr, "mailreeve compile: a plan file has no parts or slots\n");
 		return UNIT_MACHINE;
 	}
+	if (arg_value(a, ARG_PROVE) && arg_value(a, ARG_NO_PROVE)) {
+		fprintf(stderr, "mailreeve compile: --prove and --no-prove are one too many\n");
+		return UNIT_MACHINE;
+	}
 	status = unit_open(&u, a->word[0], a);
 	u.no_notes = true; /* lint is for those; here they would hide a warning */
 	u.c.dump = arg_value(a, ARG_DUMP);
@@ -70,8 +74,8 @@ command_compile(const struct args *a)
 			status = UNIT_BAD;
 		}
 	}
-	if (!status && arg_value(a, ARG_PROVE))
-		status = prove_point(&u, pt);
+	if (!status && !arg_value(a, ARG_NO_PROVE))
+		status = prove_point(&u, pt, arg_value(a, ARG_PROVE) != NULL);
 	if (dumped.n)
 		fwrite(dumped.p, 1, dumped.n, stderr);
 	buf_free(&dumped);

@@ -10,7 +10,7 @@
 
 static const enum arg_option check_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option lint_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_DATE, ARG_WINDOW, ARG_NOPTION};
-static const enum arg_option compile_options[] = {ARG_TO, ARG_POINT, ARG_OUTPUT, ARG_PART, ARG_SLOT, ARG_PROVE, ARG_DUMP, ARG_NOPTION};
+static const enum arg_option compile_options[] = {ARG_TO, ARG_POINT, ARG_OUTPUT, ARG_PART, ARG_SLOT, ARG_PROVE, ARG_NO_PROVE, ARG_DUMP, ARG_NOPTION};
 static const enum arg_option audit_options[] = {ARG_AT, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option explain_options[] = {ARG_AT, ARG_DATE, ARG_USER, ARG_UNIT, ARG_DIRECTION, ARG_PROBES,
 	ARG_FROM, ARG_HEADER, ARG_RECIPIENT, ARG_SIZE, ARG_APPLICATION, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
@@ -37,11 +37,13 @@ const struct command command_table[] = {
 	    "or as a plan file. The same policy gives the same bytes, on every machine and every "
 	    "day. Before anything is printed, the rules are executed on a packet of every region "
 	    "of the policy's meaning and must do what it says.\n\n"
-	    "With --prove they are also loaded into a network namespace that nobody else sees and "
+	    "Then they are proved: loaded into a network namespace that nobody else sees and "
 	    "that lasts for a moment, read back as the kernel's own bytecode, executed symbolically "
 	    "and compared with the policy over all packets. Where they differ, a packet that "
 	    "proves it is told, the rule that decides, and nothing is written (exit status 1). No root "
-	    "is needed where users may make namespaces; where they may not, exit status 2.\n\n"
+	    "is needed where users may make namespaces; where they may not, a note on standard error "
+	    "says so and the rules are written all the same; with --prove it is an error (exit "
+	    "status 2). --no-prove leaves the proof out.\n\n"
 	    "A set that is made in one transaction with the rule that uses it is empty for some "
 	    "milliseconds when the kernel commits. Where a running ruleset is replaced under traffic, "
 	    "load it in two files: `--part stage --slot b`, then `--part swap --slot b`; the next "

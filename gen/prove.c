@@ -9,12 +9,12 @@
 
 enum { TEXT = 1 << 16 };
 
-int
-prove_cannot(const char *command, const struct prove *p, int err)
+/* Says why it could not be done, behind what is printed already. */
+static void
+why(const struct prove *p, int err)
 {
 	const char *who = p->who ? p->who : "", *sep = p->who ? ": " : "";
 
-	fprintf(stderr, "mailreeve %s: ", command);
 	switch (p->step) {
 	case PROVE_SPACE:
 		fprintf(stderr, "this machine does not let us make a network namespace (%s)\n"
@@ -42,7 +42,42 @@ prove_cannot(const char *command, const struct prove *p, int err)
 		fprintf(stderr, "the rules are too many to compare\n");
 		break;
 	}
+}
+
+int
+prove_cannot(const char *command, const struct prove *p, int err)
+{
+	fprintf(stderr, "mailreeve %s: ", command);
+	why(p, err);
 	return UNIT_MACHINE;
+}
+
+/* Whether it is this machine that cannot: no namespaces, no such thing in its kernel, no
+ * room. Rules that a kernel refuses for another reason may be wrong. */
+static bool
+is_machine(const struct prove *p, int err)
+{
+	switch (p->step) {
+	case PROVE_SPACE:
+	case PROVE_READ:
+	case PROVE_EXECUTE:
+		return true;
+	case PROVE_LOAD:
+		break;
+	}
+	switch (-err) {
+	case EOPNOTSUPP:
+	case EPROTONOSUPPORT:
+	case EAFNOSUPPORT:
+	case ENOENT:               /* a module that is not there */
+	case EPERM:
+	case ENOMEM:
+	case ENOBUFS:
+	case EMSGSIZE:
+	case E2BIG:
+		return true;
+	}
+	return false;
 }
 
 void
@@ -59,7 +94,7 @@ prove_rule_put(struct buf *out, const struct prove_rule *r)
 }
 
 int
-prove_point(struct unit *u, const struct policy_point *pt)
+prove_point(struct unit *u, const struct policy_point *pt, bool insist)
 {
 	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
 	    .strict = true, .most = 1000};
@@ -68,10 +103,16 @@ prove_point(struct unit *u, const struct policy_point *pt)
 	struct diag *g;
 	int err = prove_plan(&p, u->c.plan[pt->index]);
 
-	if (err < 0)
+	if (err < 0 && (insist || !is_machine(&p, err)))
 		return prove_cannot("compile", &p, err);
+	if (err < 0) {
+		fprintf(stderr, "mailreeve compile: note: the rules are not proved in a kernel: ");
+		why(&p, err);
+		return 0;
+	}
 	if (err == PROVE_EQUAL)
 		return 0;
+	u->d->n = u->d->errors = u->d->warnings = 0; /* those are told already */
 	b = &p.region[0];
 	describe_packet(&packet, u->a, &b->witness, b->field[FLOW_DATE].n);
 	if (b->rule)

@@ -9,9 +9,10 @@
 
 /* Shows that the rules of a point that is compiled are the policy in the kernel. 0, UNIT_BAD
  * after a diagnostic with a packet that proves the contrary, or UNIT_MACHINE after a
- * message. */
+ * message. Where this machine does not let us, that is an error if one insists, else a note
+ * and 0. */
 int
-prove_point(struct unit *u, const struct policy_point *pt);
+prove_point(struct unit *u, const struct policy_point *pt, bool insist);
 
 /* Says why a proof could not be made; gives UNIT_MACHINE. err: a negative errno, of p->step. */
 int

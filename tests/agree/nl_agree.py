@@ -152,7 +152,7 @@ def compile_shipped(mailreeve, policies, folder):
                 continue
             n = f'shipped-{os.path.basename(path)[:-5]}-{point}'
             for form, end in (('nft', 'nft'), ('json', 'json'), ('plan', 'plan')):
-                run = subprocess.run([mailreeve, 'compile', path, '--point', point, '--to', form],
+                run = subprocess.run([mailreeve, 'compile', '--no-prove', path, '--point', point, '--to', form],
                                      capture_output=True)
                 if run.returncode == 0:
                     open(os.path.join(folder, f'{n}.{end}'), 'wb').write(run.stdout)

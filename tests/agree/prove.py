@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `compile --prove` shows in a real kernel.
+"""What `compile` shows in a real kernel, by default and with --prove.
 
     prove.py MAILREEVE PROVE_FAULTS PROVE_SHIM FOLDER...
 
@@ -45,19 +45,24 @@ def main():
     for policy in policies:
         for line in run(mailreeve, 'points', policy).stdout.splitlines():
             point = line.split('\t')[0]
-            plain = run(mailreeve, 'compile', '--point', point, policy)
-            proved = run(mailreeve, 'compile', '--prove', '--point', point, policy)
-            verdict((proved.returncode, proved.stdout) == (plain.returncode, plain.stdout),
-                    f'compile --prove {os.path.basename(policy)} {point}', proved.stderr)
+            plain = run(mailreeve, 'compile', '--no-prove', '--point', point, policy)
+            for how in ([], ['--prove']):
+                proved = run(mailreeve, 'compile', *how, '--point', point, policy)
+                verdict((proved.returncode, proved.stdout, proved.stderr) ==
+                        (0, plain.stdout, plain.stderr),
+                        f'compile {how} {os.path.basename(policy)} {point}', proved.stderr)
     r = run(faults, *policies)
     print(r.stdout, end='')
     verdict(r.returncode == 0, 'planted faults', r.stderr[-2000:])
     with tempfile.TemporaryDirectory() as d:
         asan = os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
-        r = run(mailreeve, 'compile', '--prove', '-o', d + '/out', one, LD_PRELOAD=shim, ASAN_OPTIONS=asan)
-        verdict(r.returncode == 1 and 'error[E2003]' in r.stderr and not r.stdout and not os.listdir(d) and
-                'do pass with tcp 198.51.100.1 -> 203.0.113.1:25, and the policy says reject' in r.stderr,
-                'a kernel that hears another port', f'{r.returncode} {r.stdout} {r.stderr}')
+        for how in ([], ['--prove'], ['--to', 'plan'], ['--part', 'swap', '--slot', 'a']):
+            r = run(mailreeve, 'compile', *how, '-o', d + '/out', one, LD_PRELOAD=shim, ASAN_OPTIONS=asan)
+            verdict(r.returncode == 1 and 'error[E2003]' in r.stderr and not r.stdout and not os.listdir(d) and
+                    'do pass with tcp 198.51.100.1 -> 203.0.113.1:25, and the policy says reject' in r.stderr,
+                    'a kernel that hears another port', f'{r.returncode} {r.stdout} {r.stderr}')
+        r = run(mailreeve, 'compile', '--no-prove', one, LD_PRELOAD=shim, ASAN_OPTIONS=asan)
+        verdict(r.returncode == 0 and r.stdout and not r.stderr, '--no-prove asks no kernel', r.stderr)
     for inside in ('-Ur', '-Urn'):
         r = run(mailreeve, 'compile', '--prove', one, inside=('unshare', inside))
         verdict(r.returncode == 0 and 'table inet' in r.stdout, f'--prove in unshare {inside}', r.stderr)
@@ -69,6 +74,15 @@ def main():
         verdict(r.returncode == 2 and 'does not let us make a network namespace' in r.stderr and
                 not r.stdout and not os.listdir(d), '--prove without namespaces',
                 f'{r.returncode} {r.stdout} {r.stderr}')
+        r = run(mailreeve, 'compile', one, inside=('unshare', '-Ur', 'sh', '-c', script, 'sh'))
+        verdict(r.returncode == 0 and r.stdout == run(mailreeve, 'compile', '--no-prove', one).stdout and
+                r.stderr.count('note: the rules are not proved') == 1 and
+                'does not let us make a network namespace' in r.stderr, 'no namespaces, by default',
+                f'{r.returncode} {r.stdout} {r.stderr}')
+        r = run(mailreeve, 'compile', '--no-prove', one, inside=('unshare', '-Ur', 'sh', '-c', script, 'sh'))
+        verdict(r.returncode == 0 and r.stdout and not r.stderr, '--no-prove without namespaces', r.stderr)
+    r = run(mailreeve, 'compile', '--no-prove', '--prove', one)
+    verdict(r.returncode == 2 and not r.stdout, '--prove and --no-prove', r.stderr)
     # Where 4 namespaces may be at once, 40 proofs one after the other leave none behind. (The kernel
     # takes a moment to clear one away.)
     script = """echo 4 >/proc/sys/user/max_net_namespaces
