@@ -36,6 +36,7 @@ MAP = {
     'agent/ipc': ['lib/base'],
     'agent/jail': ['lib/base'],
     'agent/log': ['lib/base'],
+    'agent/smtp': ['lib/base', 'lib/mail'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
@@ -47,6 +48,8 @@ OWNER = {
     'libnftnl/': 'lib/nl',
     'linux/netfilter/': 'lib/nl',
     'linux/netfilter.h': 'lib/nl',
+    'linux/netfilter_ipv4/': 'lib/nl',
+    'linux/netfilter_ipv6/': 'lib/nl',
     'linux/openat2.h': 'lib/world',
     'sched.h': 'lib/prove',
     'seccomp.h': 'agent/jail',
@@ -64,7 +67,8 @@ GENERIC = {'lib/flow': ['lib/flow/field', 'lib/flow/ival', 'lib/flow/fdd']}
 
 # room: of these rooms it may include these headers alone
 PARTS = {'lib/vm': {'lib/flow': ['flow/field.h', 'flow/ival.h', 'flow/fdd.h'],
-                    'lib/nl': ['nl/dump.h']}}
+                    'lib/nl': ['nl/dump.h', 'nl/xtread.h']},
+         'agent/smtp': {'lib/mail': ['mail/mail.h']}}
 
 BANNED = ['strcpy', 'strcat', 'sprintf', 'vsprintf', 'gets', 'strtok', 'atoi', 'atol', 'alloca',
           'popen', 'system', 'cidr_from_str', 'cidr_to_str']
