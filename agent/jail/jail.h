@@ -30,6 +30,7 @@ jail_caps(uint64_t keep);
 struct jail_path {
 	const char *path;          /* one that is not there is passed over */
 	bool write;                /* else reading only */
+	bool exec;                 /* programs in it may be run */
 };
 
 /* Only these files, by Landlock (linux/landlock.h), and no TCP connect or bind where the kernel can
@@ -41,8 +42,9 @@ jail_landlock(const struct jail_path *path, unsigned n);
 enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_NPROFILE };
 
 /* Allows the profile's system calls; any other kills the process (SIGSYS), which is told by
- * its parent. Sockets only of the families that the profile names. 0; 1 where the kernel has no
- * seccomp; or -errno. */
+ * its parent. Sockets only of the families that the profile names, else EAFNOSUPPORT. Children
+ * that the parent starts later narrow its profile with their own. 0; 1 where the kernel has no
+ * seccomp, or this is a build with sanitizers, which make calls of their own; or -errno. */
 int
 jail_seccomp(enum jail_profile p);
 
