@@ -34,6 +34,12 @@ case_is_tcp(unsigned p)
 	return p == IPPROTO_TCP;
 }
 
+bool
+case_is_udp(unsigned p)
+{
+	return p == IPPROTO_UDP;
+}
+
 /* 1: of all protocols that are possible, 0: of none, -1: of some. */
 int
 case_protocols(const struct exec *x, bool (*of)(unsigned))
@@ -81,6 +87,17 @@ fdd_ref
 case_in_states(struct exec *x, unsigned from, unsigned to)
 {
 	return fdd_range(x->v->f, FLOW_STATE, from, to, YES, NO);
+}
+
+/* Packets that may be ICMP errors over somebody else's connection. */
+fdd_ref
+case_errors(struct exec *x)
+{
+	fdd_ref related = case_in_states(x, PACKET_RELATED, PACKET_RELATED);
+
+	return cond_and(x->v, related, cond_or(x->v,
+	    fdd_range(x->v->f, FLOW_PROTO, IPPROTO_ICMP, IPPROTO_ICMP, YES, NO),
+	    fdd_range(x->v->f, FLOW_PROTO, IPPROTO_ICMPV6, IPPROTO_ICMPV6, YES, NO)));
 }
 
 /* What a condition leaves of families and protocols. */

@@ -45,7 +45,9 @@ not_known(uint32_t cause)
 
 /* ---- the packet on its way --------------------------------------------------------- */
 
-/* What rules have changed; zeros: nothing. Compared by its bytes. */
+/* What rules have changed; zeros: nothing. Compared by its bytes. A mark that is FIXED is
+ * (as it came & keep) ^ is. Of state, FIXED is untracked; LOST, before tracking: a rule has
+ * given the packet a template of a connection. */
 enum { SAME, FIXED, LOST };        /* as it came; a value that we know; one that we do not */
 
 struct changed {
@@ -53,7 +55,7 @@ struct changed {
 	uint8_t nat;               /* 0, else enum vm_fate VM_CAPTURE or VM_MOVED */
 	uint8_t local;             /* redirected: its destination is this host */
 	uint8_t pad;
-	uint32_t mark_is, ctmark_is, dport_is, dst4_is;
+	uint32_t mark_keep, mark_is, ctmark_keep, ctmark_is, dport_is, dst4_is;
 	uint8_t dst6_is[16];
 };
 
@@ -265,7 +267,51 @@ reg_bitwise(struct exec *x, uint32_t i, const struct nl_expr *e);
 void
 reg_byteorder(struct exec *x, uint32_t i, const struct nl_expr *e);
 
+/* head.c: the byte at offset o of a header, for packets of one family, of one kind of
+ * protocol; expression i. */
+void
+head_network(struct exec *x, struct sym *b, uint32_t o, uint32_t i);
+void
+head_transport(struct exec *x, struct sym *b, uint32_t o, uint32_t i);
+fdd_ref
+head_payload(struct exec *x, uint32_t i, const struct nl_expr *e);
+
+/* mark.c: S_MARK or S_CTMARK, with what rules have changed. */
+void
+mark_load(struct exec *x, uint32_t i, unsigned r, enum source s);
+/* From a register into c. */
+void
+mark_store(const struct exec *x, unsigned r, enum source s, struct changed *c);
+/* mark & ~mask ^ is */
+void
+mark_change(enum source s, struct changed *c, uint32_t mask, uint32_t is);
+void
+mark_lose(enum source s, struct changed *c);
+/* Whether all bits of the mask are known, in *is. */
+bool
+mark_known(enum source s, const struct changed *c, uint32_t mask, uint32_t *is);
+
+/* xt.c: iptables' extensions. */
+fdd_ref
+xt_match(struct exec *x, uint32_t i, const struct nl_expr *e);
+fdd_ref
+xt_target(struct exec *x, uint32_t i, const struct nl_expr *e);
+
 /* nat.c: accepted, and changed. */
+struct nat_to {
+	bool addr, one_addr;       /* the destination's; one: and it is that */
+	bool port, one_port;
+	uint8_t n;                 /* 4, 16 */
+	uint8_t addr_is[16];
+	uint16_t port_is;
+};
+
+fdd_ref
+nat_redirect(struct exec *x, uint32_t i, const struct nat_to *to);
+fdd_ref
+nat_destination(struct exec *x, uint32_t i, const struct nat_to *to);
+fdd_ref
+nat_source(struct exec *x, uint32_t i);
 fdd_ref
 rule_redirect(struct exec *x, uint32_t i, const struct nl_expr *e);
 fdd_ref
@@ -278,6 +324,10 @@ bool
 case_has_ports(unsigned p);
 bool
 case_is_tcp(unsigned p);
+bool
+case_is_udp(unsigned p);
+fdd_ref
+case_errors(struct exec *x);
 int
 case_protocols(const struct exec *x, bool (*of)(unsigned));
 fdd_ref
@@ -297,6 +347,20 @@ const struct changed *
 rule_now(const struct exec *x);
 fdd_ref
 rule_other(struct exec *x, uint32_t i, const char *why);
+/* rule.c: the next rule; and what is behind expression i: where the condition holds, where that
+ * is not known, where chance lets it, in a changed state, without tracking. */
+fdd_ref
+rule_on(const struct exec *x);
+fdd_ref
+rule_guarded(struct exec *x, uint32_t i, fdd_ref c);
+fdd_ref
+rule_lost(struct exec *x, uint32_t i, const char *why);
+fdd_ref
+rule_perhaps(struct exec *x, uint32_t i);
+fdd_ref
+rule_change(struct exec *x, uint32_t i, const struct changed *c);
+fdd_ref
+rule_notrack(struct exec *x, uint32_t i);
 
 /* rule.c: what a rule does in state s, and whether it may go on in another. */
 fdd_ref

@@ -18,29 +18,21 @@ accept_changed(struct exec *x, uint32_t i, const struct changed *c)
 }
 
 static void
-to_port(struct exec *x, const struct nl_expr *e, struct changed *c)
+change_port(const struct nat_to *to, struct changed *c)
 {
-	uint8_t min[2], max[2];
-
-	if (e->u.nat.port_min == NL_NO_REG)
+	if (!to->port)
 		return;
-	c->dport = LOST;
-	if (!reg_is_fixed(x, e->u.nat.port_min, 2, min))
-		return;
-	if (e->u.nat.port_max != NL_NO_REG &&
-	    (!reg_is_fixed(x, e->u.nat.port_max, 2, max) || memcmp(min, max, 2)))
-		return;
-	c->dport = FIXED;
-	c->dport_is = (uint32_t)min[0] << 8 | min[1];
+	c->dport = to->one_port ? FIXED : LOST;
+	c->dport_is = to->one_port ? to->port_is : 0;
 }
 
 fdd_ref
-rule_redirect(struct exec *x, uint32_t i, const struct nl_expr *e)
+nat_redirect(struct exec *x, uint32_t i, const struct nat_to *to)
 {
 	static const uint8_t lo4[4] = {127, 0, 0, 1}, lo6[16] = {[15] = 1};
 	struct changed c = *rule_now(x);
 
-	to_port(x, e, &c);
+	change_port(to, &c);
 	c.nat = VM_CAPTURE;
 	c.local = 1;
 	c.dst4 = c.dst6 = LOST;
@@ -53,31 +45,76 @@ rule_redirect(struct exec *x, uint32_t i, const struct nl_expr *e)
 }
 
 fdd_ref
-rule_nat(struct exec *x, uint32_t i, const struct nl_expr *e)
+nat_destination(struct exec *x, uint32_t i, const struct nat_to *to)
 {
 	struct changed c = *rule_now(x);
-	uint8_t min[16], max[16];
-	uint32_t n = e->u.nat.family == NF_IP ? 4 : 16;
 
-	if (e->kind == NL_MASQ || e->u.nat.type == NAT_SOURCE) {
-		c.src4 = c.src6 = c.sport = LOST;
-		return accept_changed(x, i, &c);
-	}
-	to_port(x, e, &c);
+	change_port(to, &c);
 	c.nat = VM_MOVED;
-	if (e->u.nat.addr_min != NL_NO_REG) {
-		bool one = reg_is_fixed(x, e->u.nat.addr_min, n, min) &&
-		    (e->u.nat.addr_max == NL_NO_REG ||
-		    (reg_is_fixed(x, e->u.nat.addr_max, n, max) && !memcmp(min, max, n)));
-
+	if (to->addr) {
 		c.dst4 = c.dst6 = LOST;
-		if (one && n == 4) {
+		if (to->one_addr && to->n == 4) {
 			c.dst4 = FIXED;
-			memcpy(&c.dst4_is, min, n);
-		} else if (one) {
+			memcpy(&c.dst4_is, to->addr_is, sizeof c.dst4_is);
+		} else if (to->one_addr) {
 			c.dst6 = FIXED;
-			memcpy(c.dst6_is, min, n);
+			memcpy(c.dst6_is, to->addr_is, sizeof c.dst6_is);
 		}
 	}
 	return accept_changed(x, i, &c);
+}
+
+fdd_ref
+nat_source(struct exec *x, uint32_t i)
+{
+	struct changed c = *rule_now(x);
+
+	c.src4 = c.src6 = c.sport = LOST;
+	return accept_changed(x, i, &c);
+}
+
+/* ---- nft's own expressions ------------------------------------------------------------- */
+
+/* Whether the registers of a range hold one value. */
+static bool
+one_value(const struct exec *x, unsigned from, unsigned to, uint32_t n, uint8_t *out)
+{
+	uint8_t last[16];
+
+	return reg_is_fixed(x, from, n, out) && (to == NL_NO_REG ||
+	    (reg_is_fixed(x, to, n, last) && !memcmp(out, last, n)));
+}
+
+static void
+to_port(const struct exec *x, const struct nl_expr *e, struct nat_to *to)
+{
+	uint8_t p[2];
+
+	to->port = e->u.nat.port_min != NL_NO_REG;
+	to->one_port = to->port && one_value(x, e->u.nat.port_min, e->u.nat.port_max, 2, p);
+	if (to->one_port)
+		to->port_is = (uint16_t)(p[0] << 8 | p[1]);
+}
+
+fdd_ref
+rule_redirect(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	struct nat_to to = {.n = 0};
+
+	to_port(x, e, &to);
+	return nat_redirect(x, i, &to);
+}
+
+fdd_ref
+rule_nat(struct exec *x, uint32_t i, const struct nl_expr *e)
+{
+	struct nat_to to = {.n = e->u.nat.family == NF_IP ? 4 : 16};
+
+	if (e->kind == NL_MASQ || e->u.nat.type == NAT_SOURCE)
+		return nat_source(x, i);
+	to_port(x, e, &to);
+	to.addr = e->u.nat.addr_min != NL_NO_REG;
+	to.one_addr = to.addr &&
+	    one_value(x, e->u.nat.addr_min, e->u.nat.addr_max, to.n, to.addr_is);
+	return nat_destination(x, i, &to);
 }

@@ -13,7 +13,6 @@
 #include "base/hash.h"
 #include "vm/inside.h"
 
-enum { BASE_NETWORK = 1, BASE_TRANSPORT = 2 };
 enum {
 	META_PROTOCOL = 1, META_MARK = 3, META_IIF, META_OIF, META_IIFNAME, META_OIFNAME,
 	META_SKUID = 10, META_SKGID = 11, META_NFPROTO = 15, META_L4PROTO = 16, META_TIME = 30,
@@ -35,27 +34,27 @@ rule_now(const struct exec *x)
 	return &x->v->state[x->state]->c;
 }
 
-static fdd_ref
-on(const struct exec *x)
+fdd_ref
+rule_on(const struct exec *x)
 {
 	return fdd_leaf(x->v->state[x->state]->on);
 }
 
-static fdd_ref
-guarded(struct exec *x, uint32_t i, fdd_ref c)
+fdd_ref
+rule_guarded(struct exec *x, uint32_t i, fdd_ref c)
 {
 	struct exec y = *x;
 
 	if (c == NO)
-		return on(x);
+		return rule_on(x);
 	case_narrow(&y, c);
 	return guard(x->v, x->state, c, rule_go(&y, i + 1));
 }
 
-static fdd_ref
-lost_rest(struct exec *x, uint32_t i, const char *why)
+fdd_ref
+rule_lost(struct exec *x, uint32_t i, const char *why)
 {
-	return guarded(x, i, not_known(cause_of(x->v, x->rule, i, why)));
+	return rule_guarded(x, i, not_known(cause_of(x->v, x->rule, i, why)));
 }
 
 fdd_ref
@@ -68,8 +67,8 @@ rule_other(struct exec *x, uint32_t i, const char *why)
 }
 
 /* Goes on from i in the changed state. */
-static fdd_ref
-change(struct exec *x, uint32_t i, const struct changed *c)
+fdd_ref
+rule_change(struct exec *x, uint32_t i, const struct changed *c)
 {
 	uint32_t s = state_of(x->v, c);
 
@@ -80,125 +79,6 @@ change(struct exec *x, uint32_t i, const struct changed *c)
 }
 
 /* ---- loads -------------------------------------------------------------------------------- */
-
-static void
-put_byte(struct exec *x, struct sym *b, enum source s, unsigned idx, uint8_t how,
-    const uint8_t *is, uint32_t i)
-{
-	(void)x;
-	if (how == SAME)
-		*b = (struct sym){(uint8_t)s, (uint8_t)idx, 0xff, 0};
-	else if (how == FIXED)
-		*b = (struct sym){S_FIXED, 0, 0, is[idx]};
-	else
-		*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
-}
-
-static void
-network_byte(struct exec *x, struct sym *b, uint32_t o, uint32_t i)
-{
-	static const uint8_t none[16];
-	const struct changed *c = rule_now(x);
-	uint8_t dst4[4];
-
-	memcpy(dst4, &c->dst4_is, sizeof dst4);
-	*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
-	if (x->families == 1 << ADDR_V4) {
-		if (o == 9)
-			*b = (struct sym){S_L4PROTO, 0, 0xff, 0};
-		else if (o >= 12 && o < 16)
-			put_byte(x, b, S_SRC4, o - 12, c->src4, none, i);
-		else if (o >= 16 && o < 20)
-			put_byte(x, b, S_DST4, o - 16, c->dst4, dst4, i);
-		else if (o == 6)           /* no fragment */
-			b->mask = 0xc0;
-		else if (o == 7)
-			*b = (struct sym){S_FIXED, 0, 0, 0};
-	} else {
-		if (o == 6)
-			*b = (struct sym){S_L4PROTO, 0, 0xff, 0};
-		else if (o >= 8 && o < 24)
-			put_byte(x, b, S_SRC6, o - 8, c->src6, none, i);
-		else if (o >= 24 && o < 40)
-			put_byte(x, b, S_DST6, o - 24, c->dst6, c->dst6_is, i);
-	}
-}
-
-static void
-transport_byte(struct exec *x, struct sym *b, uint32_t o, uint32_t i)
-{
-	const struct changed *c = rule_now(x);
-	uint8_t port[2] = {(uint8_t)(c->dport_is >> 8), (uint8_t)c->dport_is};
-
-	*b = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
-	if (o < 2 && case_protocols(x, case_has_ports) == 1)
-		put_byte(x, b, S_SPORT, o, c->sport, port, i);
-	else if (o < 4 && case_protocols(x, case_has_ports) == 1)
-		put_byte(x, b, S_DPORT, o - 2, c->dport, port, i);
-	else if (o == 13 && case_protocols(x, case_is_tcp) == 1)
-		*b = (struct sym){S_FLAGS, 0, 0xff, 0};
-}
-
-static fdd_ref
-payload(struct exec *x, uint32_t i, const struct nl_expr *e)
-{
-	uint32_t base = e->u.payload.base, o = e->u.payload.offset, n = e->u.payload.len;
-	struct changed c = *rule_now(x);
-	struct sym *b;
-
-	if (e->u.payload.sreg != NL_NO_REG) {
-		if (base == BASE_NETWORK) {
-			c.src4 = c.dst4 = c.src6 = c.dst6 = LOST;
-			return o >= 10 && o + n <= 12 ? rule_go(x, i + 1) : change(x, i, &c);
-		}
-		if (base == BASE_TRANSPORT && o < 4) {
-			c.sport = c.dport = LOST;
-			return change(x, i, &c);
-		}
-		return rule_go(x, i + 1);
-	}
-	if (base == BASE_NETWORK && x->families == (1 << ADDR_V4 | 1 << ADDR_V6))
-		return case_by_family(x, i);
-	if (base == BASE_TRANSPORT && o < 4 && case_protocols(x, case_has_ports) < 0)
-		return case_by_protocol(x, i, case_has_ports);
-	if (base == BASE_TRANSPORT && o <= 13 && o + n > 13 && case_protocols(x, case_is_tcp) < 0)
-		return case_by_protocol(x, i, case_is_tcp);
-	b = reg_clear(x, e->u.payload.dreg, n);
-	for (uint32_t j = 0; b && j < n; j++) {
-		if (base == BASE_NETWORK)
-			network_byte(x, &b[j], o + j, i);
-		else if (base == BASE_TRANSPORT)
-			transport_byte(x, &b[j], o + j, i);
-		else
-			b[j] = (struct sym){S_LOST, (uint8_t)i, 0xff, 0};
-	}
-	return rule_go(x, i + 1);
-}
-
-/* A mark: its register's bytes, as far as they are known. */
-static void
-mark(const struct exec *x, unsigned r, uint8_t *how, uint32_t *is)
-{
-	uint8_t b[4];
-
-	*how = LOST;
-	*is = 0;
-	if (reg_is_fixed(x, r, sizeof b, b)) {
-		*how = FIXED;
-		memcpy(is, b, sizeof b);
-	}
-}
-
-static void
-load_mark(struct exec *x, uint32_t i, unsigned r, enum source s, uint8_t how, uint32_t is)
-{
-	if (how == SAME)
-		reg_source(x, r, s, true);
-	else if (how == FIXED)
-		reg_number(x, r, is);
-	else
-		reg_lost(x, r, 4, i);
-}
 
 /* Whose socket sends, at the hooks where there is one. */
 static fdd_ref
@@ -214,10 +94,10 @@ owner(struct exec *x, uint32_t i, unsigned r, enum source s)
 		return rule_go(x, i + 1);
 	}
 	if (x->at.way == WAY_FORWARD)
-		return on(x);
+		return rule_on(x);
 	reg_lost(&y, r, 4, i);
-	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), on(x),
-	    guarded(&y, i, not_known(cause_of(x->v, x->rule, i, "a socket that receives"))));
+	return case_choose(x, case_in_states(x, PACKET_NEW, PACKET_NEW), rule_on(x),
+	    rule_guarded(&y, i, not_known(cause_of(x->v, x->rule, i, "a socket that receives"))));
 }
 
 static void
@@ -241,15 +121,15 @@ meta(struct exec *x, uint32_t i, const struct nl_expr *e)
 	if (e->u.meta.sreg != NL_NO_REG) {
 		if (e->u.meta.key != META_MARK)
 			return rule_go(x, i + 1);
-		mark(x, e->u.meta.sreg, &c.mark, &c.mark_is);
-		return change(x, i, &c);
+		mark_store(x, e->u.meta.sreg, S_MARK, &c);
+		return rule_change(x, i, &c);
 	}
 	switch (e->u.meta.key) {
 	case META_PROTOCOL:
 		reg_source(x, r, S_ETHERTYPE, false);
 		break;
 	case META_MARK:
-		load_mark(x, i, r, S_MARK, c.mark, c.mark_is);
+		mark_load(x, i, r, S_MARK);
 		break;
 	case META_IIF:
 		interface(x, r, S_IIFX, in, true);
@@ -336,7 +216,7 @@ tuple_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 		return case_by_family(x, i);
 	if (key >= CT_SRC_IP &&
 	    (key <= CT_DST_IP) != (x->families == 1 << ADDR_V4))
-		return on(x);
+		return rule_on(x);
 	if (ports && case_protocols(x, case_has_ports) == 0) {
 		reg_lost(x, e->u.ct.dreg, 2, i);
 		return rule_go(x, i + 1);
@@ -368,6 +248,17 @@ status(struct exec *x, uint32_t i, unsigned r)
 	return by_newness(x, i, &fresh, &later);
 }
 
+/* An ICMP error is related to a connection whose protocol is another. */
+static fdd_ref
+protocol(struct exec *x, uint32_t i, unsigned r)
+{
+	struct exec error = *x, own = *x;
+
+	reg_lost(&error, r, 1, i);
+	reg_source(&own, r, S_L4PROTO, false);
+	return case_choose(x, case_errors(x), rule_go(&error, i + 1), rule_go(&own, i + 1));
+}
+
 /* What a connection tells; where there is none the rule ends. */
 static fdd_ref
 ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
@@ -376,11 +267,13 @@ ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 	struct exec y = *x;
 	fdd_ref rest;
 
+	if (x->at.early && rule_now(x)->state == LOST)
+		return rule_lost(x, i, "a template of a connection");
 	if (x->at.early)
-		return on(x);
+		return rule_on(x);
 	switch (e->u.ct.key) {
 	case CT_MARK:
-		load_mark(&y, i, r, S_CTMARK, rule_now(x)->ctmark, rule_now(x)->ctmark_is);
+		mark_load(&y, i, r, S_CTMARK);
 		rest = rule_go(&y, i + 1);
 		break;
 	case CT_STATUS:
@@ -391,8 +284,7 @@ ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 		rest = rule_go(&y, i + 1);
 		break;
 	case CT_PROTO:
-		reg_source(&y, r, S_L4PROTO, false);
-		rest = rule_go(&y, i + 1);
+		rest = protocol(x, i, r);
 		break;
 	case CT_DIRECTION: {
 		struct exec z = *x;
@@ -412,7 +304,7 @@ ct_load(struct exec *x, uint32_t i, const struct nl_expr *e)
 		rest = rule_go(&y, i + 1);
 	}
 	if (rule_now(x)->state == FIXED)
-		return on(x);
+		return rule_on(x);
 	return guard(x->v, x->state, case_in_states(x, PACKET_NEW, PACKET_RELATED), rest);
 }
 
@@ -424,13 +316,15 @@ ct(struct exec *x, uint32_t i, const struct nl_expr *e)
 	if (e->u.ct.sreg != NL_NO_REG) {
 		if (e->u.ct.key != CT_MARK)
 			return rule_go(x, i + 1);
-		mark(x, e->u.ct.sreg, &c.ctmark, &c.ctmark_is);
-		return change(x, i, &c);
+		mark_store(x, e->u.ct.sreg, S_CTMARK, &c);
+		return rule_change(x, i, &c);
 	}
 	if (e->u.ct.key != CT_STATE)
 		return ct_load(x, i, e);
 	if (c.state == FIXED)
 		reg_number(x, e->u.ct.dreg, CT_UNTRACKED_BIT);
+	else if (x->at.early && c.state == LOST)
+		reg_lost(x, e->u.ct.dreg, 4, i);
 	else if (x->at.early)
 		reg_number(x, e->u.ct.dreg, CT_INVALID_BIT);
 	else
@@ -463,7 +357,7 @@ sock(struct exec *x, uint32_t i, const struct nl_expr *e)
 		return rule_go(x, i + 1);
 	}
 	reg_lost(x, e->u.socket.dreg, 8, i);
-	return lost_rest(x, i, "a socket that receives");
+	return rule_lost(x, i, "a socket that receives");
 }
 
 /* ---- computing ------------------------------------------------------------------------------- */
@@ -495,7 +389,7 @@ compare(struct exec *x, uint32_t i, const struct nl_expr *e)
 	}
 	if (e->u.cmp.op == OP_NEQ || e->u.cmp.op == OP_GTE || e->u.cmp.op == OP_GT)
 		c = cond_not(vm, c);
-	return guarded(x, i, c);
+	return rule_guarded(x, i, c);
 }
 
 static fdd_ref
@@ -507,7 +401,7 @@ range(struct exec *x, uint32_t i, const struct nl_expr *e)
 		return rule_other(x, i, "a register that is none");
 	c = bytes_between(x, i, e->u.range.sreg, e->u.range.from.p, e->u.range.to.p,
 	    e->u.range.from.n);
-	return guarded(x, i, e->u.range.op == OP_NEQ ? cond_not(x->v, c) : c);
+	return rule_guarded(x, i, e->u.range.op == OP_NEQ ? cond_not(x->v, c) : c);
 }
 
 /* ---- verdicts ---------------------------------------------------------------------------------- */
@@ -530,7 +424,7 @@ verdict(struct exec *x, uint32_t i, struct nl_verdict k)
 	switch (k.code) {
 	case NL_CONTINUE:
 	case NL_BREAK:
-		return on(x);
+		return rule_on(x);
 	case NL_RETURN:
 		return fdd_leaf(leaf_one(x->v, V_RETURN, x->state));
 	case NL_JUMP:
@@ -602,12 +496,12 @@ lookup(struct exec *x, uint32_t i, const struct nl_expr *e)
 		return rule_other(x, i, "a set that is not there");
 	if (is_written(v, s))
 		return e->u.lookup.dreg == NL_NO_REG ?
-		    lost_rest(x, i, "a set that packets fill") :
+		    rule_lost(x, i, "a set that packets fill") :
 		    rule_other(x, i, "a map that packets fill");
 	if (!set_find(x, i, s, e->u.lookup.sreg, &f, &n, &none) && e->u.lookup.dreg != NL_NO_REG)
 		return rule_other(x, i, "a map that we cannot follow");
 	if (e->u.lookup.dreg == NL_NO_REG) {
-		r = guarded(x, i, e->u.lookup.invert ? none : cond_not(v, none));
+		r = rule_guarded(x, i, e->u.lookup.invert ? none : cond_not(v, none));
 		return elements_limit(s) ? may_go_on(v, x->state, r) : r;
 	}
 	for (size_t k = 0; k < n && v->packet; k++)
@@ -615,9 +509,9 @@ lookup(struct exec *x, uint32_t i, const struct nl_expr *e)
 			v->picked = f[k].of;
 	part = arena_array(v->a, n + 1, fdd_ref);
 	for (size_t k = 0; k < n; k++)
-		part[k] = f[k].cond == NO ? on(x) :
+		part[k] = f[k].cond == NO ? rule_on(x) :
 		    guard(v, x->state, f[k].cond, found(x, i, e->u.lookup.dreg, f[k].of));
-	r = fdd_fold(v->f, &v->state[x->state]->over, part, n, on(x));
+	r = fdd_fold(v->f, &v->state[x->state]->over, part, n, rule_on(x));
 	return elements_limit(s) ? may_go_on(v, x->state, r) : r;
 }
 
@@ -656,32 +550,40 @@ exthdr(struct exec *x, uint32_t i, const struct nl_expr *e)
 		return rule_go(x, i + 1);
 	if (e->u.exthdr.type == EXTHDR_IPV6) {
 		if (!(e->u.exthdr.flags & EXTHDR_PRESENT))
-			return on(x);
+			return rule_on(x);
 		reg_fixed(x, e->u.exthdr.dreg, "", 1);
 		return rule_go(x, i + 1);
 	}
 	reg_lost(x, e->u.exthdr.dreg, e->u.exthdr.len <= NL_MOST_DATA ? e->u.exthdr.len : 4, i);
-	return lost_rest(x, i, "an option that a packet may have");
+	return rule_lost(x, i, "an option that a packet may have");
 }
 
 /* What has room for this packet, or has not. */
-static fdd_ref
-perhaps(struct exec *x, uint32_t i)
+fdd_ref
+rule_perhaps(struct exec *x, uint32_t i)
 {
 	uint32_t s = x->state;
 
 	return may_go_on(x->v, s, rule_go(x, i + 1));
 }
 
-static fdd_ref
-notrack(struct exec *x, uint32_t i)
+fdd_ref
+rule_notrack(struct exec *x, uint32_t i)
 {
 	struct changed c = *rule_now(x);
+	struct exec y;
 
-	if (!x->at.early)
+	/* later it concerns those that tracking has left without a connection */
+	if (c.state == FIXED)
 		return rule_go(x, i + 1);
 	c.state = FIXED;
-	return change(x, i, &c);
+	if (x->at.early && rule_now(x)->state == SAME)
+		return rule_change(x, i, &c);
+	if (x->at.early)
+		return rule_go(x, i + 1);  /* a template stands there */
+	y = *x;
+	return case_choose(x, case_in_states(x, PACKET_INVALID, PACKET_INVALID),
+	    rule_change(&y, i, &c), rule_go(x, i + 1));
 }
 
 fdd_ref
@@ -690,12 +592,12 @@ rule_go(struct exec *x, uint32_t i)
 	const struct nl_expr *e;
 
 	if (i >= x->rule->nexpr)
-		return on(x);
+		return rule_on(x);
 	e = &x->rule->expr[i];
 	x->now = i;
 	switch (e->kind) {
 	case NL_PAYLOAD:
-		return payload(x, i, e);
+		return head_payload(x, i, e);
 	case NL_META:
 		return meta(x, i, e);
 	case NL_CT:
@@ -711,7 +613,7 @@ rule_go(struct exec *x, uint32_t i)
 	case NL_XFRM:
 	case NL_TUNNEL:
 		reg_lost(x, e->u.meta.dreg, 16, i);
-		return lost_rest(x, i, "not known");
+		return rule_lost(x, i, "not known");
 	case NL_NUMGEN:
 	case NL_HASH:
 		reg_lost(x, e->u.number.dreg, 4, i);
@@ -731,7 +633,7 @@ rule_go(struct exec *x, uint32_t i)
 	case NL_DYNSET:
 		if (e->u.dynset.op == DYNSET_DELETE)
 			return rule_go(x, i + 1);
-		return perhaps(x, i);
+		return rule_perhaps(x, i);
 	case NL_OBJREF:
 		return objref(x, i, e);
 	case NL_IMMEDIATE:
@@ -751,9 +653,9 @@ rule_go(struct exec *x, uint32_t i)
 	case NL_LIMIT:
 	case NL_QUOTA:
 	case NL_CONNLIMIT:
-		return perhaps(x, i);
+		return rule_perhaps(x, i);
 	case NL_NOTRACK:
-		return notrack(x, i);
+		return rule_notrack(x, i);
 	case NL_DUP:
 	case NL_FLOW:
 	case NL_COUNTER:
@@ -761,12 +663,13 @@ rule_go(struct exec *x, uint32_t i)
 	case NL_LAST:
 		return rule_go(x, i + 1);
 	case NL_XT_MATCH:
-		return lost_rest(x, i, "an iptables match");
+		return xt_match(x, i, e);
+	case NL_XT_TARGET:
+		return xt_target(x, i, e);
 	case NL_UNKNOWN:
 	case NL_TPROXY:
 	case NL_FWD:
 	case NL_SYNPROXY:
-	case NL_XT_TARGET:
 	case NL_NKIND:
 		break;
 	}
@@ -788,6 +691,6 @@ rule_run(struct vm *v, const struct nl_rule *r, struct place at, uint32_t s, boo
 		*changes = *changes || r->expr[i].kind == NL_IMMEDIATE ||
 		    r->expr[i].kind == NL_LOOKUP || r->expr[i].kind == NL_META ||
 		    r->expr[i].kind == NL_CT || r->expr[i].kind == NL_PAYLOAD ||
-		    r->expr[i].kind == NL_NOTRACK;
+		    r->expr[i].kind == NL_NOTRACK || r->expr[i].kind == NL_XT_TARGET;
 	return rule_go(&x, 0);
 }

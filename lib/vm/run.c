@@ -352,7 +352,7 @@ index_effects(struct vm *v)
 			if ((e->kind == NL_META && e->u.meta.sreg != NL_NO_REG) ||
 			    (e->kind == NL_CT && e->u.ct.sreg != NL_NO_REG) ||
 			    (e->kind == NL_PAYLOAD && e->u.payload.sreg != NL_NO_REG) ||
-			    e->kind == NL_NOTRACK)
+			    e->kind == NL_NOTRACK || e->kind == NL_XT_TARGET)
 				v->marks = true;
 			if (e->kind == NL_DYNSET) {
 				const struct nl_set *s = nl_dump_set(v->d, r->family, r->table,
