@@ -19,6 +19,8 @@ static const struct ipc_field one_rows[] = {
 	{IPC_U32, offsetof(struct attempts_one, pid)},
 	{IPC_TEXT, offsetof(struct attempts_one, program)},
 	{IPC_TEXT, offsetof(struct attempts_one, exe)},
+	{IPC_U32, offsetof(struct attempts_one, sure)},
+	{IPC_TEXT, offsetof(struct attempts_one, among)},
 };
 static const struct ipc_field lost_rows[] = {
 	{IPC_U64, offsetof(struct attempts_lost, over_rate)},

@@ -9,6 +9,14 @@
 
 enum attempts_tell { ATTEMPTS_ONE = 1, ATTEMPTS_LOST, ATTEMPTS_NTELL };
 
+/* What of an attempt the kernel vouches for; what bears no bit is what was likely: the socket had
+ * gone (a TCP reset ends it before anybody can look), and it was told by which processes that
+ * user had at the time. */
+enum attempts_sure {
+	ATTEMPTS_SURE_UNIT = 1,    /* the socket's control group, or the task's that connected */
+	ATTEMPTS_SURE_PID = 2,     /* the process held the socket, or was seen connecting it */
+};
+
 /* Packets alike (same program, address, port, statement) within a second are one attempt. */
 struct attempts_one {
 	uint64_t when;             /* microseconds since 1970, of the first */
@@ -25,6 +33,8 @@ struct attempts_one {
 	uint32_t pid;              /* 0: not known any more */
 	const char *program;       /* its comm */
 	const char *exe;           /* its executable; "" where not to be read */
+	uint32_t sure;             /* enum attempts_sure */
+	const char *among;         /* pid not known: "php-fpm x5, sh", that user's processes; "" */
 };
 
 /* Not told one by one: over the rate, or lost by the kernel's buffer. */
