@@ -1,4 +1,4 @@
-#include "gen/describe.h"
+#include "tell/describe.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
