@@ -1,14 +1,13 @@
 #include "nl/batch.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/hash.h"
 #include "nl/dump.h"
+#include "nl/held.h"
 #include "nl/put.h"
 #include "nl/wire.h"
 
@@ -17,162 +16,7 @@ enum {
 	OBJECT_COMMENT_TAG = 0,    /* NFTNL_UDATA_OBJ_COMMENT */
 };
 
-#define OURS "mailreeve-"
-
-/* ---- what is there already ------------------------------------------------------------ */
-
-static bool
-in_table(const struct plan *p, uint8_t family, const char *table)
-{
-	return family == NFPROTO_INET && !strcmp(table, p->table);
-}
-
-/* Whether a thing of that name in the plan's table is ours. */
-static bool
-ours(const struct plan *p, const char *name)
-{
-	return p->own_table || !strncmp(name, OURS, strlen(OURS)) || !strcmp(name, NL_STAMP);
-}
-
-static bool
-same_digest(struct nl_bytes udata, const uint8_t digest[NL_DIGEST])
-{
-	size_t n;
-	const uint8_t *p = wire_tag_find(udata.p, udata.n, WIRE_TAG_DIGEST, &n);
-
-	return p && n == NL_DIGEST && !memcmp(p, digest, NL_DIGEST);
-}
-
-/* Names to places, for a dump of thousands. */
-struct index {
-	struct hash_names *names;
-	uint32_t *at;
-	uint32_t n, cap;
-};
-
-static void
-index_add(struct arena *a, struct index *x, const char *name, uint32_t at)
-{
-	int fresh;
-
-	if (!x->names)
-		x->names = hash_names_new(a);
-	hash_names_add(x->names, name, strlen(name), &fresh);
-	if (fresh)
-		ARENA_PUSH(a, x->at, x->n, x->cap) = at;
-}
-
-static uint32_t
-index_find(const struct index *x, const char *name)
-{
-	uint32_t i = x->names ? hash_names_find(x->names, name, strlen(name)) : UINT32_MAX;
-
-	if (i == UINT32_MAX)
-		return UINT32_MAX;
-	assert(x->at && i < x->n);
-	return x->at[i];
-}
-
-struct held {
-	struct index set, chain, object;
-	struct index used;         /* sets that a rule looks into */
-	uint32_t *rules;           /* of each chain of the dump */
-	const struct nl_dump *d;
-};
-
-static struct held
-hold(const struct nl_job *j)
-{
-	const struct plan *p = j->form->plan;
-	const struct nl_dump *d = j->have;
-	struct held h = {.d = d};
-
-	for (uint32_t i = 0; d && i < d->nset; i++)
-		if (in_table(p, d->set[i].family, d->set[i].table))
-			index_add(j->a, &h.set, d->set[i].name, i);
-	for (uint32_t i = 0; d && i < d->nchain; i++)
-		if (in_table(p, d->chain[i].family, d->chain[i].table))
-			index_add(j->a, &h.chain, d->chain[i].name, i);
-	for (uint32_t i = 0; d && i < d->nobject; i++)
-		if (in_table(p, d->object[i].family, d->object[i].table))
-			index_add(j->a, &h.object, d->object[i].name, i);
-	h.rules = arena_array(j->a, d ? d->nchain + 1 : 1, uint32_t);
-	for (uint32_t i = 0; d && i < d->nrule; i++) {
-		const struct nl_rule *r = &d->rule[i];
-		uint32_t c;
-
-		if (!in_table(p, r->family, r->table))
-			continue;
-		c = index_find(&h.chain, r->chain);
-		if (c != UINT32_MAX)
-			h.rules[c]++;
-		for (uint32_t k = 0; k < r->nexpr; k++) {
-			const struct nl_expr *e = &r->expr[k];
-
-			if (e->kind == NL_LOOKUP)
-				index_add(j->a, &h.used, e->u.lookup.set, i);
-			if (e->kind == NL_DYNSET)
-				index_add(j->a, &h.used, e->u.dynset.set, i);
-		}
-	}
-	return h;
-}
-
-static const struct nl_set *
-held_set(const struct held *h, const char *name)
-{
-	uint32_t i = index_find(&h->set, name);
-
-	return i == UINT32_MAX ? NULL : &h->d->set[i];
-}
-
-static const struct nl_chain *
-held_chain(const struct held *h, const char *name)
-{
-	uint32_t i = index_find(&h->chain, name);
-
-	return i == UINT32_MAX ? NULL : &h->d->chain[i];
-}
-
 /* ---- stage ------------------------------------------------------------------------------- */
-
-/* What stands under the name of something to be staged. */
-enum there {
-	ABSENT,
-	PRESENT,
-	PARTLY,                    /* a chain of ours, not with all its rules, or too many */
-	LEFTOVER,                  /* nothing refers to it: to be made anew */
-	ANOTHER,                   /* in use, and not what we know: the name is taken */
-};
-
-static enum there
-set_there(const struct held *h, const struct nl_form *f, uint32_t i)
-{
-	const struct nl_set *s = held_set(h, f->set[i].name);
-
-	if (!s)
-		return ABSENT;
-	if (index_find(&h->used, s->name) != UINT32_MAX)
-		return same_digest(s->udata, f->set[i].digest) ? PRESENT : ANOTHER;
-	/* newer kernels count the elements */
-	return same_digest(s->udata, f->set[i].digest) &&
-	    (s->count == f->plan->set[i].n || f->plan->set[i].kind == PLAN_METER) ?
-	    PRESENT : LEFTOVER;
-}
-
-static enum there
-chain_there(const struct held *h, const struct nl_form *f, uint32_t i)
-{
-	uint32_t at = index_find(&h->chain, f->chain[i].name);
-	const struct nl_chain *c;
-
-	if (at == UINT32_MAX)
-		return ABSENT;
-	c = &h->d->chain[at];
-	if (!c->base && same_digest(c->udata, f->chain[i].digest))
-		return h->rules[at] == f->plan->chain[i].nrule ? PRESENT : PARTLY;
-	return c->base || c->use > h->rules[at] ? ANOTHER : LEFTOVER;
-}
 
 /* Whether the thing has to be made; -EEXIST is noted where it cannot be. */
 static bool
@@ -194,7 +38,7 @@ stage_sets(struct put *o, const struct held *h, bool maps)
 
 		if (!name || (o->p->set[i].kind == PLAN_MAP) != maps)
 			continue;
-		t = set_there(h, o->f, i);
+		t = held_set_there(h, o->f, i);
 		if (!wanting(o, t, name))
 			continue;
 		put_part(o, 2 * WIRE_ATTR);
@@ -243,7 +87,7 @@ int
 nl_stage(const struct nl_job *j, struct nl_batch *out, const char **who)
 {
 	struct put o = put_start(j, out);
-	struct held h = hold(j);
+	struct held h = held_look(j->a, j->form->plan, j->have);
 	const struct plan *p = o.p;
 	enum there *t = arena_array(j->a, p->nchain + 1, enum there);
 
@@ -256,7 +100,7 @@ nl_stage(const struct nl_job *j, struct nl_batch *out, const char **who)
 		}
 	stage_sets(&o, &h, false);
 	for (uint32_t c = 0; c < p->nchain && !o.err; c++) {
-		t[c] = p->chain[c].entry ? PRESENT : chain_there(&h, o.f, c);
+		t[c] = p->chain[c].entry ? PRESENT : held_chain_there(&h, o.f, c);
 		if (wanting(&o, t[c], o.f->chain[c].name))
 			stage_chain(&o, c, t[c]);
 	}
@@ -292,7 +136,7 @@ retire(struct put *o, const struct held *h)
 	for (uint32_t i = 0; h->d && i < h->d->nchain; i++) {
 		const struct nl_chain *c = &h->d->chain[i];
 
-		if (!in_table(o->p, c->family, c->table) || !ours(o->p, c->name) ||
+		if (!held_in_table(o->p, c->family, c->table) || !held_ours(o->p, c->name) ||
 		    index_find(&wanted, c->name) != UINT32_MAX)
 			continue;
 		if (!c->base && (o->p->own_table || nl_is_generation(c->name)))
@@ -303,36 +147,16 @@ retire(struct put *o, const struct held *h)
 	}
 }
 
-static void
-put_stamp(struct put *o, const struct held *h)
-{
-	struct buf b = BUF_INIT(256);
-	char text[2 * PLAN_DIGEST + 1];
-	uint8_t salt[8];
-
-	plan_digest_text(o->p, text);
-	for (int i = 0; i < 4; i++) {
-		salt[i] = (uint8_t)(o->f->salt.set >> (24 - 8 * i));
-		salt[4 + i] = (uint8_t)(o->f->salt.chain >> (24 - 8 * i));
-	}
-	wire_tag(&b, OBJECT_COMMENT_TAG, text, sizeof text);
-	wire_tag(&b, WIRE_TAG_SALT, salt, sizeof salt);
-	if (index_find(&h->object, NL_STAMP) != UINT32_MAX)
-		put_delete_counter(o, NL_STAMP);
-	put_counter(o, NL_STAMP, &b);
-	if (b.err && !o->err)
-		o->err = b.err;
-	buf_free(&b);
-}
-
 int
 nl_swap(const struct nl_job *j, struct nl_batch *out, const char **who)
 {
 	struct put o = put_start(j, out);
-	struct held h = hold(j);
+	uint8_t sum[NL_DIGEST];
+	struct held h = held_look(j->a, j->form->plan, j->have);
 
 	put_table(&o);
-	put_stamp(&o, &h);
+	held_stamped_sum(&h, sum); /* a swap changes no set, and clears no doubt */
+	put_stamp(&o, &h, sum);
 	retire(&o, &h);
 	for (uint32_t c = 0; c < o.p->nchain; c++) {
 		const struct nl_chain *have;
@@ -376,7 +200,7 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 	for (uint32_t i = 0; i < d->nchain; i++) {
 		const struct nl_chain *c = &d->chain[i];
 
-		gone[i] = in_table(o->p, c->family, c->table) && ours(o->p, c->name) &&
+		gone[i] = held_in_table(o->p, c->family, c->table) && held_ours(o->p, c->name) &&
 		    index_find(&keep[0], c->name) == UINT32_MAX;
 		/* an entry of ours that the administrator's rules still jump to stays,
 		 * empty */
@@ -388,7 +212,7 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 	for (uint32_t i = 0; i < d->nset; i++) {
 		const struct nl_set *s = &d->set[i];
 
-		if (!in_table(o->p, s->family, s->table) || !ours(o->p, s->name) ||
+		if (!held_in_table(o->p, s->family, s->table) || !held_ours(o->p, s->name) ||
 		    s->flags & NFT_SET_ANONYMOUS ||
 		    index_find(&keep[1], s->name) != UINT32_MAX)
 			continue;
@@ -400,11 +224,23 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 	for (uint32_t i = 0; i < d->nobject; i++) {
 		const struct nl_object *x = &d->object[i];
 
-		if (in_table(o->p, x->family, x->table) && ours(o->p, x->name) &&
+		if (held_in_table(o->p, x->family, x->table) && held_ours(o->p, x->name) &&
 		    x->type == OBJECT_COUNTER &&
 		    index_find(&keep[2], x->name) == UINT32_MAX)
 			put_delete_counter(o, x->name);
 	}
+}
+
+/* The stamp's sum of the counters of changed sets that are kept, where it has another. */
+static void
+sum_again(struct put *o, const struct held *h, const struct index *keep)
+{
+	uint8_t sum[NL_DIGEST], stamped[NL_DIGEST];
+
+	held_stamped_sum(h, stamped);
+	if (held_sum_of(h, o->p, keep, sum) || !memcmp(sum, stamped, sizeof sum))
+		return;
+	put_stamp_again(o, h, sum);
 }
 
 int
@@ -412,6 +248,7 @@ nl_sweep(const struct nl_job *j, struct nl_batch *out, const char **who)
 {
 	struct put o = put_start(j, out);
 	struct index keep[3] = {0};
+	struct held h;
 
 	for (uint32_t c = 0; c < o.p->nchain; c++)
 		index_add(j->a, &keep[0], o.f->chain[c].name, c);
@@ -420,10 +257,16 @@ nl_sweep(const struct nl_job *j, struct nl_batch *out, const char **who)
 			index_add(j->a, &keep[1], o.f->set[i].name, i);
 	for (uint32_t i = 0; i < o.p->ncounter; i++)
 		index_add(j->a, &keep[2], o.p->counter[i].name, i);
+	for (uint32_t i = 0; i < o.p->nset; i++)
+		if (o.f->set[i].name)
+			index_add(j->a, &keep[2], held_edited_name(j->a, o.f->set[i].name), i);
 	index_add(j->a, &keep[2], NL_STAMP, 0);
 	put_table(&o);
-	if (j->have)
+	if (j->have) {
+		h = held_look(j->a, o.p, j->have);
 		clear(&o, j->have, keep);
+		sum_again(&o, &h, &keep[2]);
+	}
 	return put_end(&o, who);
 }
 
@@ -506,22 +349,22 @@ nl_in_force(const struct nl_form *f, const struct nl_dump *d)
 {
 	struct nl_job j = {.a = arena_new(), .form = f, .have = d};
 	const struct plan *p = f->plan;
-	struct held h = hold(&j);
+	struct held h = held_look(j.a, p, d);
 	uint8_t digest[NL_DIGEST];
 	struct nl_salt salt;
-	bool yes = !nl_stamp(d, p->table, digest, &salt) &&
+	bool yes = !h.doubt && !nl_stamp(d, p->table, digest, &salt) &&
 	    !memcmp(digest, p->digest, sizeof digest) && salt.set == f->salt.set &&
 	    salt.chain == f->salt.chain;
 
 	for (uint32_t i = 0; i < p->ncounter && yes; i++)
 		yes = index_find(&h.object, p->counter[i].name) != UINT32_MAX;
 	for (uint32_t i = 0; i < p->nset && yes; i++)
-		yes = !f->set[i].name || set_there(&h, f, i) == PRESENT;
+		yes = !f->set[i].name || held_set_there(&h, f, i) == PRESENT;
 	for (uint32_t c = 0; c < p->nchain && yes; c++) {
 		uint32_t at = index_find(&h.chain, f->chain[c].name);
 
 		if (!p->chain[c].entry)
-			yes = chain_there(&h, f, c) == PRESENT;
+			yes = held_chain_there(&h, f, c) == PRESENT;
 		else
 			yes = at != UINT32_MAX && same_entry(&d->chain[at], &p->chain[c]) &&
 			    h.rules[at] == p->chain[c].nrule;

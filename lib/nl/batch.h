@@ -30,8 +30,10 @@ struct nl_dump;
  * form): only the socket that made it may change it; it outlives that socket. */
 enum { NL_OWNER = 2, NL_PERSIST = 4 };
 
-/* The counter that bears the stamp. */
+/* The counter that bears the stamp; and, with a set's name behind it, the one that says
+ * what a set holds that was changed in place (edit.h). */
 #define NL_STAMP "mailreeve/stamp"
+#define NL_EDITED "mailreeve/in/"
 
 enum nl_what {
 	NL_THE_BATCH,              /* as a whole: a wrong generation, a failed commit */
@@ -65,6 +67,11 @@ struct nl_job {
 	const struct nl_form *form;
 	const struct nl_dump *have; /* what the kernel holds; NULL: nothing of ours. Elements
 	                              are not needed. */
+	const struct nl_form *old; /* nl_edit(): what is in force, formed by nl_form_as() of
+	                              `have` or, before it, by nl_form_over(); NULL: not known */
+	bool in_place;             /* nl_edit(): a set in use can be changed without a packet
+	                              seeing anything but its old or its new content
+	                              (struct nl_probe, in_place) */
 	uint32_t table_flags;      /* NL_OWNER | NL_PERSIST */
 	uint32_t genid;            /* the generation that the kernel must be at; 0: any */
 	uint32_t seq;              /* the first message's */
@@ -80,12 +87,13 @@ uint32_t
 nl_gen_after(uint32_t g, const struct nl_batch *b);
 
 /* The batches. 0, or -errno with *who (where not NULL) naming the object: -EEXIST the
- * kernel has something else in use under a generation name (form the plan with another
- * salt), -EMSGSIZE, -E2BIG, -ENOMEM.
+ * kernel has something else in use under a generation name (form the plan by nl_form_as();
+ * where it was, with another salt), -EMSGSIZE, -E2BIG, -ENOMEM.
  *
  * What a stage finds under its names it takes for its own where the digests agree and a rule
  * looks into it (sets) or it has as many rules as it should (chains): a stage that was
- * interrupted has neither. Leftovers are made anew; a chain with too few or too many rules
+ * interrupted has neither. A set's digest is that of what it holds, also where it was changed
+ * in place; where somebody removed or made a counter of changed sets, none is believed. Leftovers are made anew; a chain with too few or too many rules
  * gets its own again, in one transaction. have must hold the rules. */
 int
 nl_stage(const struct nl_job *j, struct nl_batch *out, const char **who);

@@ -170,6 +170,12 @@ put_rich(struct buf *b, const struct element_run *run, size_t i, const uint8_t *
 	wire_end(b, elem);
 }
 
+bool
+element_done(const struct element_run *run)
+{
+	return run->at >= (run->pick ? run->npick : run->form->plan->set[run->set].n);
+}
+
 void
 element_put(struct buf *b, struct element_run *run, uint32_t id)
 {
@@ -181,13 +187,15 @@ element_put(struct buf *b, struct element_run *run, uint32_t id)
 
 	wire_str(b, NFTA_SET_ELEM_LIST_TABLE, run->form->plan->table);
 	wire_str(b, NFTA_SET_ELEM_LIST_SET, set_name(run->form, run->set));
-	wire_u32(b, NFTA_SET_ELEM_LIST_SET_ID, id);
+	if (id)
+		wire_u32(b, NFTA_SET_ELEM_LIST_SET_ID, id);
 	list = wire_nest(b, NFTA_SET_ELEM_LIST_ELEMENTS);
-	while (run->at < s->n && b->n - list < MOST_NEST && !b->err) {
-		size_t i = run->at++;
+	while (!element_done(run) && b->n - list < MOST_NEST && !b->err) {
+		size_t i = run->pick ? run->pick[run->at] : run->at;
 		bool end = ends(s, f, i, lo, past);
 
-		if (s->kind == PLAN_MAP || s->comment)
+		run->at++;
+		if (!run->bare && (s->kind == PLAN_MAP || s->comment))
 			put_rich(b, run, i, lo, len);
 		else
 			put_plain(b, lo, len, 0);

@@ -6,10 +6,18 @@
 
 #include "base/arena.h"
 #include "base/sha.h"
+#include "nl/dump.h"
 #include "nl/expr.h"
+#include "nl/held.h"
 #include "nl/wire.h"
 
-enum { NAME_DIGITS = 8, MOST_RULE = 1 << 16, COMMENT_TAG = 0 };
+enum {
+	NAME_DIGITS = 8,
+	NAME_BYTES = NAME_DIGITS / 2,
+	NAMES = NL_DIGEST / NAME_BYTES, /* that a digest has */
+	MOST_RULE = 1 << 16,
+	COMMENT_TAG = 0,
+};
 
 struct make {
 	struct arena *a;
@@ -18,6 +26,11 @@ struct make {
 	bool *set_done;
 	struct expr_out out;       /* its buffer is used again for each rule */
 	const char *who;
+	const struct nl_form *old; /* whose names are kept; NULL */
+	struct index old_set;
+	const struct held *held;   /* whose names are looked for; NULL */
+	struct index base;         /* names without their digits: the first set of the dump ... */
+	uint32_t *next;            /* ... and the next of the same; UINT32_MAX */
 };
 
 static void
@@ -36,11 +49,13 @@ add_text(struct sha *s, const char *t)
 		sha_add(s, t, n);
 }
 
+/* Name number k of a content. */
 static const char *
-generation(struct arena *a, const char *name, const uint8_t digest[NL_DIGEST])
+generation(struct arena *a, const char *name, const uint8_t digest[NL_DIGEST], unsigned k)
 {
-	return arena_printf(a, "%s/%02x%02x%02x%02x", name, digest[0], digest[1], digest[2],
-	    digest[3]);
+	const uint8_t *d = digest + (size_t)k * NAME_BYTES;
+
+	return arena_printf(a, "%s/%02x%02x%02x%02x", name, d[0], d[1], d[2], d[3]);
 }
 
 bool
@@ -121,6 +136,153 @@ add_limits(const struct plan *p, struct sha *sha, uint32_t meter)
 		}
 }
 
+/* ---- names of sets ------------------------------------------------------------- */
+
+/* The sets of the dump by the names that they were made from. */
+static void
+sort_names(struct make *m, const struct held *h)
+{
+	const struct nl_dump *d = h->d;
+
+	m->held = h;
+	m->next = arena_array(m->a, d->nset + 1, uint32_t);
+	for (uint32_t i = d->nset; i-- > 0; ) {
+		const char *name = d->set[i].name;
+		uint32_t first;
+
+		m->next[i] = UINT32_MAX;
+		if (!held_in_table(m->f->plan, d->set[i].family, d->set[i].table) ||
+		    !nl_is_generation(name))
+			continue;
+		name = arena_strn(m->a, name, (size_t)(strrchr(name, '/') - name));
+		index_add(m->a, &m->base, name, i);
+		first = index_find(&m->base, name);
+		if (first == i)
+			continue;
+		/* the dump's order, whatever it is, is not ours to rely on: they are compared */
+		m->next[i] = m->next[first];
+		m->next[first] = i;
+	}
+}
+
+/* Of two sets with one content: the one in use, then the one that was changed in place (for
+ * it was in force then), then by name. */
+static bool
+rather(const struct make *m, const char *one, const char *than)
+{
+	bool used = index_find(&m->held->used, one) != UINT32_MAX;
+	bool edited = held_edited(m->held, one);
+
+	if (used != (index_find(&m->held->used, than) != UINT32_MAX))
+		return used;
+	if (edited != held_edited(m->held, than))
+		return edited;
+	return strcmp(one, than) < 0;
+}
+
+/* The name under which the kernel has the content; else one that is free. */
+static const char *
+name_as_held(const struct make *m, uint32_t i)
+{
+	const struct plan_set *s = &m->f->plan->set[i];
+	const uint8_t *digest = m->f->set[i].digest;
+	const char *best = NULL;
+	uint32_t at = index_find(&m->base, s->name);
+
+	for (; at != UINT32_MAX; at = m->next[at]) {
+		const char *name = m->held->d->set[at].name;
+
+		if (strlen(name) < NL_NAME &&
+		    held_name_there(m->held, m->f, i, name) == PRESENT &&
+		    (!best || rather(m, name, best)))
+			best = name;
+	}
+	for (unsigned k = 0; !best && k < NAMES; k++) {
+		const char *name = generation(m->a, s->name, digest, k);
+		enum there t = held_name_there(m->held, m->f, i, name);
+
+		if (t == ABSENT || t == LEFTOVER)
+			return name;
+	}
+	return best ? arena_str(m->a, best) : generation(m->a, s->name, digest, 0);
+}
+
+static const char *
+set_name(const struct make *m, uint32_t i)
+{
+	const struct plan_set *s = &m->f->plan->set[i];
+
+	if (m->old) {
+		uint32_t at = index_find(&m->old_set, s->name);
+
+		if (at != UINT32_MAX)
+			return arena_str(m->a, m->old->set[at].name);
+	}
+	if (m->held)
+		return name_as_held(m, i);
+	return generation(m->a, s->name, m->f->set[i].digest, 0);
+}
+
+/* Whether the content is byte for byte that of the old form's set `at`. */
+static bool
+same_content(const struct plan_set *s, const struct plan_set *t)
+{
+	if (s->kind != PLAN_SET || t->kind != PLAN_SET || s->key != t->key || s->n != t->n ||
+	    s->interval != t->interval || s->comment || t->comment)
+		return false;
+	switch (s->key) {
+	case PLAN_KEY_IPV4:
+		return s->n == 0 || !memcmp(s->v4, t->v4, s->n * sizeof *s->v4);
+	case PLAN_KEY_IPV6:
+		return s->n == 0 || !memcmp(s->v6, t->v6, s->n * sizeof *s->v6);
+	case PLAN_KEY_PORT:
+		return s->n == 0 || !memcmp(s->port, t->port, s->n * sizeof *s->port);
+	case PLAN_KEY_UID:     /* a name may have another number by now */
+	case PLAN_NKEY:
+		break;
+	}
+	return false;
+}
+
+/* Takes the digest of the old form where it must be the same. */
+static bool
+known(struct make *m, uint32_t i)
+{
+	const struct plan_set *s = &m->f->plan->set[i];
+	uint32_t at = m->old && s->name ? index_find(&m->old_set, s->name) : UINT32_MAX;
+
+	if (at == UINT32_MAX || s->timeout != m->old->plan->set[at].timeout ||
+	    s->size != m->old->plan->set[at].size ||
+	    !same_content(s, &m->old->plan->set[at]))
+		return false;
+	memcpy(m->f->set[i].digest, m->old->set[at].digest, NL_DIGEST);
+	return true;
+}
+
+static int
+hash_set(struct make *m, uint32_t i)
+{
+	const struct plan_set *s = &m->f->plan->set[i];
+	struct sha *sha;
+
+	sha = sha_new();
+	if (!sha)
+		return -ENOMEM;
+	add_text(sha, s->name);
+	add_u32(sha, m->f->salt.set);
+	add_u32(sha, s->kind);
+	add_u32(sha, s->key);
+	add_u32(sha, s->interval);
+	add_u32(sha, s->timeout);
+	add_u32(sha, s->size);
+	add_u32(sha, (uint32_t)s->n);
+	add_elements(m, sha, i);
+	if (s->kind == PLAN_METER)
+		add_limits(m->f->plan, sha, i);
+	sha_end(sha, m->f->set[i].digest);
+	return 0;
+}
+
 /* The chains that a map calls must have their names: they stand before c. */
 static bool
 calls_below(const struct plan_set *s, uint32_t c)
@@ -137,7 +299,6 @@ make_set(struct make *m, uint32_t i, uint32_t c)
 {
 	const struct plan_set *s = &m->f->plan->set[i];
 	struct nl_set_form *f = &m->f->set[i];
-	struct sha *sha;
 	int err;
 
 	if (m->set_done[i])
@@ -148,22 +309,9 @@ make_set(struct make *m, uint32_t i, uint32_t c)
 		return -EINVAL;
 	if (s->key == PLAN_KEY_UID && (err = resolve(m, i)))
 		return err;
-	sha = sha_new();
-	if (!sha)
-		return -ENOMEM;
-	add_text(sha, s->name);
-	add_u32(sha, m->f->salt.set);
-	add_u32(sha, s->kind);
-	add_u32(sha, s->key);
-	add_u32(sha, s->interval);
-	add_u32(sha, s->timeout);
-	add_u32(sha, s->size);
-	add_u32(sha, (uint32_t)s->n);
-	add_elements(m, sha, i);
-	if (s->kind == PLAN_METER)
-		add_limits(m->f->plan, sha, i);
-	sha_end(sha, f->digest);
-	f->name = s->name ? generation(m->a, s->name, f->digest) : NULL;
+	if (!known(m, i) && (err = hash_set(m, i)))
+		return err;
+	f->name = s->name ? set_name(m, i) : NULL;
 	m->set_done[i] = true;
 	return 0;
 }
@@ -263,24 +411,33 @@ make_chain(struct make *m, uint32_t c)
 			sha_add(sha, m->f->set[f->anon[i].set].digest, NL_DIGEST);
 	}
 	sha_end(sha, to->digest);
-	to->name = from->entry ? from->name : generation(m->a, from->name, to->digest);
+	to->name = from->entry ? from->name : generation(m->a, from->name, to->digest, 0);
 	return 0;
 }
 
-int
-nl_form(struct arena *a, const struct plan *p, const struct nl_host *host,
-    struct nl_salt salt, struct nl_form **out, const char **who)
+static int
+make(struct arena *a, const struct plan *p, const struct nl_host *host, struct nl_salt salt,
+    const struct nl_form *old, const struct nl_dump *have, struct nl_form **out,
+    const char **who)
 {
 	struct nl_form *f = arena_of(a, struct nl_form);
-	struct make m = {.a = a, .host = host, .f = f,
+	struct make m = {.a = a, .host = host, .f = f, .old = old,
 	    .set_done = arena_array(a, p->nset, bool),
 	    .out = {.b = BUF_INIT(MOST_RULE), .form = f, .host = host}};
+	struct held held = {0};
 	int err = 0;
 
 	f->plan = p;
 	f->salt = salt;
 	f->set = arena_array(a, p->nset, struct nl_set_form);
 	f->chain = arena_array(a, p->nchain, struct nl_chain_form);
+	for (uint32_t i = 0; old && i < old->plan->nset; i++)
+		if (old->plan->set[i].name)
+			index_add(a, &m.old_set, old->plan->set[i].name, i);
+	if (have) {
+		held = held_look(a, p, have);
+		sort_names(&m, &held);
+	}
 	for (uint32_t c = 0; c < p->nchain && !err; c++)
 		err = make_chain(&m, c);
 	for (uint32_t i = 0; i < p->nset && !err; i++) /* those that no rule uses */
@@ -291,4 +448,25 @@ nl_form(struct arena *a, const struct plan *p, const struct nl_host *host,
 	else
 		*out = f;
 	return err;
+}
+
+int
+nl_form(struct arena *a, const struct plan *p, const struct nl_host *host,
+    struct nl_salt salt, struct nl_form **out, const char **who)
+{
+	return make(a, p, host, salt, NULL, NULL, out, who);
+}
+
+int
+nl_form_as(struct arena *a, const struct plan *p, const struct nl_host *host,
+    struct nl_salt salt, const struct nl_dump *have, struct nl_form **out, const char **who)
+{
+	return make(a, p, host, salt, NULL, have, out, who);
+}
+
+int
+nl_form_over(struct arena *a, const struct plan *p, const struct nl_host *host,
+    const struct nl_form *old, struct nl_form **out, const char **who)
+{
+	return make(a, p, host, old->salt, old, NULL, out, who);
 }

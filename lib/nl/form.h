@@ -7,6 +7,10 @@
  * (a chain's covers the generation names of what its rules use, so a change
  * goes up to the entries, and what did not change keeps its name). Such objects can
  * be staged beside those in use. '/' is in no name of a plan, and nft reads it back.
+ *
+ * A set that is changed in place (edit.h) keeps the name that it has, so a name is no
+ * promise: what a set holds is told by its digest, and a plan is formed under the names that
+ * the kernel has for its contents (nl_form_as).
  */
 #ifndef NL_FORM_H
 #define NL_FORM_H
@@ -16,6 +20,7 @@
 #include "plan/plan.h"
 
 struct arena;
+struct nl_dump;
 
 enum { NL_DIGEST = 32, NL_NAME = PLAN_NAME + 10 };
 
@@ -54,7 +59,7 @@ struct nl_chain_form {
 
 struct nl_set_form {
 	const char *name;          /* NULL: anonymous */
-	uint8_t digest[NL_DIGEST];
+	uint8_t digest[NL_DIGEST]; /* of the content, not of the name */
 	const uint32_t *uid;       /* UID sets: the elements, resolved */
 };
 
@@ -71,6 +76,21 @@ struct nl_form {
 int
 nl_form(struct arena *a, const struct plan *p, const struct nl_host *host,
     struct nl_salt salt, struct nl_form **out, const char **who);
+
+/* The same under the names of a dump (NULL: as nl_form): a set whose content the kernel has
+ * under some generation name of the set gets that one; else it gets one of eight names of its
+ * digest that nothing else bears. The same plan, salt and dump give the same form. The dump
+ * must hold the rules. */
+int
+nl_form_as(struct arena *a, const struct plan *p, const struct nl_host *host,
+    struct nl_salt salt, const struct nl_dump *have, struct nl_form **out, const char **who);
+
+/* The same under the names and the salt of another form, for nl_edit(): each set that the
+ * old plan has too bears its name, whatever it holds. A set that is equal is not hashed
+ * again. Shares no memory with the old form. Not to be staged. */
+int
+nl_form_over(struct arena *a, const struct plan *p, const struct nl_host *host,
+    const struct nl_form *old, struct nl_form **out, const char **who);
 
 /* Whether a chain's or a set's name is a generation name. */
 bool

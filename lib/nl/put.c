@@ -7,12 +7,15 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "nl/dump.h"
 #include "nl/element.h"
+#include "nl/held.h"
 #include "nl/wire.h"
 
 enum {
 	MOST_BATCH = 1 << 29,      /* bytes; a million IPv6 prefixes are 64 MB */
 	OBJECT_COUNTER = 1,
+	OBJECT_COMMENT_TAG = 0,    /* NFTNL_UDATA_OBJ_COMMENT */
 };
 
 /* ---- messages ------------------------------------------------------------------ */
@@ -196,6 +199,77 @@ put_set(struct put *o, uint32_t i)
 	}
 	o->first->changes++;
 	return id;
+}
+
+void
+put_elements(struct put *o, struct element_run *run, bool add)
+{
+	struct nl_item item = {.what = NL_AN_ELEMENT, .del = !add,
+	    .name = o->f->set[run->set].name};
+	size_t at;
+
+	while (!element_done(run) && !o->b->bytes.err) {
+		at = put_begin(o, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM,
+		    add ? NLM_F_CREATE | NLM_F_EXCL : 0, item);
+		element_put(&o->b->bytes, run, 0);
+		wire_msg_end(&o->b->bytes, at);
+		o->first->changes++;
+	}
+}
+
+/* ---- the stamp ---------------------------------------------------------------------- */
+
+static void
+stamp(struct put *o, const struct held *h, struct nl_bytes text, struct nl_bytes salt,
+    const uint8_t sum[NL_DIGEST])
+{
+	static const uint8_t none[NL_DIGEST];
+	struct buf b = BUF_INIT(256);
+
+	wire_tag(&b, OBJECT_COMMENT_TAG, text.p, text.n);
+	wire_tag(&b, WIRE_TAG_SALT, salt.p, salt.n);
+	if (memcmp(sum, none, sizeof none))
+		wire_tag(&b, WIRE_TAG_EDITS, sum, NL_DIGEST);
+	if (index_find(&h->object, NL_STAMP) != UINT32_MAX)
+		put_delete_counter(o, NL_STAMP);
+	put_counter(o, NL_STAMP, &b);
+	if (b.err && !o->err)
+		o->err = b.err;
+	buf_free(&b);
+}
+
+void
+put_stamp(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST])
+{
+	char text[2 * PLAN_DIGEST + 1];
+	uint8_t salt[8];
+
+	plan_digest_text(o->p, text);
+	for (int i = 0; i < 4; i++) {
+		salt[i] = (uint8_t)(o->f->salt.set >> (24 - 8 * i));
+		salt[4 + i] = (uint8_t)(o->f->salt.chain >> (24 - 8 * i));
+	}
+	stamp(o, h, (struct nl_bytes){(const uint8_t *)text, sizeof text},
+	    (struct nl_bytes){salt, sizeof salt}, sum);
+}
+
+void
+put_stamp_again(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST])
+{
+	uint32_t at = index_find(&h->object, NL_STAMP);
+	struct nl_bytes text, salt, udata;
+	size_t ntext, nsalt;
+
+	if (at == UINT32_MAX)
+		return;
+	udata = h->d->object[at].udata;
+	text.p = wire_tag_find(udata.p, udata.n, OBJECT_COMMENT_TAG, &ntext);
+	salt.p = wire_tag_find(udata.p, udata.n, WIRE_TAG_SALT, &nsalt);
+	if (!text.p || !salt.p || ntext > 2 * PLAN_DIGEST + 1 || nsalt > 8)
+		return;
+	text.n = (uint32_t)ntext;
+	salt.n = (uint32_t)nsalt;
+	stamp(o, h, text, salt, sum);
 }
 
 uint32_t

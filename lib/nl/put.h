@@ -52,6 +52,20 @@ put_set(struct put *o, uint32_t i);
 void
 put_delete_set(struct put *o, const char *name);
 
+/* Elements of a set that is there: adds or deletes what the run says. The set's name is
+ * that of the form. */
+struct element_run;
+void
+put_elements(struct put *o, struct element_run *run, bool add);
+
+/* The stamp of the form's plan; what the kernel has instead of it goes. `sum`: of the counters
+ * of changed sets (held.h). The second keeps the plan that the present stamp tells. */
+struct held;
+void
+put_stamp(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST]);
+void
+put_stamp_again(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST]);
+
 /* A chain without its rules; one rule with its anonymous sets; all of a chain's. */
 void
 put_chain(struct put *o, uint32_t c);

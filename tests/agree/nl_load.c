@@ -3,6 +3,8 @@
  * by lib/nl, and shown as lib/nl reads them.
  *
  *     nl_load PLAN            stage, swap, sweep
+ *     nl_load --old OLD PLAN  OLD's sets changed in place where that can be, else as above;
+ *                             says "in place" or why not
  *     nl_load --stage PLAN    only what nothing refers to yet
  *     nl_load --remove PLAN   all of it gone again
  *     nl_load --again PLAN    0 when it is in force as it stands, else 1
@@ -25,6 +27,7 @@
 #include "base/arena.h"
 #include "nl/batch.h"
 #include "nl/dump.h"
+#include "nl/edit.h"
 #include "nl/talk.h"
 #include "plan/plan.h"
 
@@ -32,6 +35,7 @@ enum { TRIES = 10, INET = 1 };
 
 static bool times;
 static size_t most;
+static const struct nl_host host;
 
 static double
 now(void)
@@ -156,19 +160,78 @@ send_one(struct nl_talk *t, int (*build)(const struct nl_job *, struct nl_batch 
 	return err;
 }
 
+/* The old plan's sets changed in place: false, and the reason told, where that cannot be. */
+static bool
+edit(struct nl_talk *t, const struct plan *old, const struct plan *p, uint32_t flags)
+{
+	struct arena *a = arena_new();
+	struct nl_job j = {.a = a, .table_flags = flags, .seq = 1, .in_place = true,
+	    .most = most ? most : nl_talk_most(t)};
+	uint8_t digest[NL_DIGEST];
+	struct nl_form *from, *to;
+	struct nl_salt salt;
+	const char *who = "no stamp";
+	struct nl_dump d;
+	struct nl_batch b;
+	double since;
+	int err = nl_talk_dump(t, a, INET, p->table, NL_DUMP_RULES, TRIES, &d);
+
+	if (err)
+		die("dump", err);
+	/* an agent has this from before */
+	err = nl_stamp(&d, p->table, digest, &salt);
+	if (!err)
+		err = nl_form_as(a, old, &host, salt, &d, &from, &who);
+	if (!err) {
+		since = now();
+		err = nl_talk_dump(t, a, INET, p->table, NL_DUMP_RULES, TRIES, &d);
+		since = step("dump", since);
+		if (!err)
+			err = nl_form_over(a, p, &host, from, &to, &who);
+		since = step("form", since);
+		j.have = &d;
+		j.old = from;
+		j.form = to;
+	}
+	if (!err)
+		err = nl_edit(&j, &b, &who);
+	if (err) {
+		printf("%s\n", who);
+		arena_free(a);
+		return false;
+	}
+	since = step("build", since);
+	err = nl_talk_send(t, &b, NULL);
+	step("edit", since);
+	if (err)
+		die("edit", err);
+	puts("in place");
+	nl_batch_free(&b);
+	arena_free(a);
+	return true;
+}
+
 static void
-apply(struct nl_talk *t, struct nl_form *f, uint32_t flags, bool stage_only)
+apply(struct nl_talk *t, const struct plan *p, struct nl_salt salt, uint32_t flags,
+    bool stage_only)
 {
 	for (int tries = 0; tries < TRIES; tries++) {
 		struct arena *a = arena_new();
-		struct nl_job j = {.a = a, .form = f, .table_flags = flags, .seq = 1};
+		struct nl_job j = {.a = a, .table_flags = flags, .seq = 1};
+		const char *who = NULL;
+		struct nl_form *f;
 		struct nl_dump d;
 		double since = now();
-		int err = nl_talk_dump(t, a, INET, f->plan->table, NL_DUMP_RULES, TRIES, &d);
+		int err = nl_talk_dump(t, a, INET, p->table, NL_DUMP_RULES, TRIES, &d);
 
 		if (err)
 			die("dump", err);
-		step("dump", since);
+		since = step("dump", since);
+		err = nl_form_as(a, p, &host, salt, &d, &f, &who);
+		if (err)
+			die(who, err);
+		step("form", since);
+		j.form = f;
 		j.have = &d;
 		j.genid = d.genid;
 		j.most = most ? most : nl_talk_most(t);
@@ -176,7 +239,7 @@ apply(struct nl_talk *t, struct nl_form *f, uint32_t flags, bool stage_only)
 		if (err >= 0 && !stage_only)
 			err = send_one(t, nl_swap, &j, "swap", &j.genid);
 		if (err >= 0 && !stage_only) {
-			err = nl_talk_dump(t, a, INET, f->plan->table, NL_DUMP_RULES, TRIES, &d);
+			err = nl_talk_dump(t, a, INET, p->table, NL_DUMP_RULES, TRIES, &d);
 			if (err)
 				die("dump", err);
 			j.genid = d.genid;
@@ -267,11 +330,28 @@ show(struct nl_talk *t)
 	arena_free(a);
 }
 
+static const struct nl_host host = {.uid = uid_of, .cgroup = cgroup_of};
+
+static struct plan *
+plan_at(struct arena *a, const char *path)
+{
+	const char *wrong;
+	struct plan *p;
+	size_t n;
+	void *bytes = slurp(a, path, &n);
+
+	wrong = plan_read(a, bytes, n, &p);
+	if (wrong) {
+		fprintf(stderr, "nl_load: %s: %s\n", path, wrong);
+		exit(2);
+	}
+	return p;
+}
+
 int
 main(int argc, char **argv)
 {
-	static const struct nl_host host = {.uid = uid_of, .cgroup = cgroup_of};
-	const char *path = NULL, *wrong, *who = NULL, *mode = "";
+	const char *path = NULL, *old = NULL, *who = NULL, *mode = "";
 	static struct arena *a; /* both live as long as the process */
 	static struct nl_talk *t;
 	struct nl_salt salt = {0};
@@ -280,9 +360,7 @@ main(int argc, char **argv)
 	struct nl_form *f;
 	struct nl_dump d;
 	struct plan *p;
-	void *bytes;
 	double since;
-	size_t n;
 	int err;
 
 	a = arena_new();
@@ -295,6 +373,8 @@ main(int argc, char **argv)
 			keep = (unsigned)strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--most") && i + 1 < argc)
 			most = strtoul(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--old") && i + 1 < argc)
+			old = argv[++i];
 		else if (!strcmp(argv[i], "--times"))
 			times = true;
 		else if (argv[i][0] == '-')
@@ -310,25 +390,20 @@ main(int argc, char **argv)
 		return 0;
 	}
 	if (!path) {
-		fputs("usage: nl_load [--stage|--remove|--again] PLAN | nl_load --show\n", stderr);
+		fputs("usage: nl_load [--stage|--remove|--again|--old OLD] PLAN | nl_load --show\n", stderr);
 		return 2;
 	}
 	since = now();
-	bytes = slurp(a, path, &n);
-	wrong = plan_read(a, bytes, n, &p);
-	if (wrong) {
-		fprintf(stderr, "nl_load: %s: %s\n", path, wrong);
-		return 2;
-	}
-	since = step("read", since);
-	err = nl_form(a, p, &host, salt, &f, &who);
-	if (err)
-		die(who, err);
-	step("form", since);
+	p = plan_at(a, path);
+	step("read", since);
 	if (!strcmp(mode, "--batch")) {
-		struct nl_job j = {.a = a, .form = f, .seq = 1};
+		struct nl_job j = {.a = a, .seq = 1};
 		struct nl_batch b[2];
 
+		err = nl_form(a, p, &host, salt, &f, &who);
+		if (err)
+			die(who, err);
+		j.form = f;
 		if (nl_stage(&j, &b[0], &who) || nl_swap(&j, &b[1], &who))
 			die(who, -EMSGSIZE);
 		for (int i = 0; i < 2; i++)
@@ -336,16 +411,21 @@ main(int argc, char **argv)
 		return 0;
 	}
 	if (!strcmp(mode, "--again") || !strcmp(mode, "--remove")) {
-		struct nl_job j = {.a = a, .form = f, .have = &d, .seq = 1, .table_flags = flags};
+		struct nl_job j = {.a = a, .have = &d, .seq = 1, .table_flags = flags};
 
 		err = nl_talk_dump(t, a, INET, p->table, NL_DUMP_RULES, TRIES, &d);
 		if (err)
 			die("dump", err);
+		err = nl_form_as(a, p, &host, salt, &d, &f, &who);
+		if (err)
+			die(who, err);
+		j.form = f;
 		if (!strcmp(mode, "--again"))
 			return !nl_in_force(f, &d);
 		return send_one(t, nl_remove, &j, "remove", &j.genid) < 0;
 	}
-	apply(t, f, flags, !strcmp(mode, "--stage"));
+	if (!old || !edit(t, plan_at(a, old), p, flags))
+		apply(t, p, salt, flags, !strcmp(mode, "--stage"));
 	if (times)
 		memory();
 	if (keep) {
