@@ -28,4 +28,10 @@ int
 talk_gather(struct nl_talk *t, uint8_t family, const char *table, unsigned what,
     unsigned tries, const struct talk_taker *k);
 
+/* The elements of one set, to the taker's message(), as of a generation; -EAGAIN where the
+ * kernel is at another by now. */
+int
+talk_gather_set(struct nl_talk *t, uint32_t genid, uint8_t family, const char *table,
+    const char *set, const struct talk_taker *k);
+
 #endif

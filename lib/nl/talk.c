@@ -467,6 +467,20 @@ talk_gather(struct nl_talk *t, uint8_t family, const char *table, unsigned what,
 	return err;
 }
 
+int
+talk_gather_set(struct nl_talk *t, uint32_t genid, uint8_t family, const char *table,
+    const char *set, const struct talk_taker *k)
+{
+	uint32_t now;
+	int err = nl_talk_gen(t, &now);
+
+	if (!err && now != genid)
+		err = -EAGAIN;
+	if (!err)
+		err = fetch(t, k, genid, NFT_MSG_GETSETELEM, family, table, set);
+	return err == -ENOENT ? -EAGAIN : err;
+}
+
 /* ---- as structs -------------------------------------------------------------------------------- */
 
 struct into {
