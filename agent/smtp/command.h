@@ -91,12 +91,13 @@ struct smtp_command {
 struct smtp_grammar {
 	bool extended;             /* EHLO was said: parameters are known at all */
 	bool auth;                 /* AUTH is offered: MAIL may say AUTH= */
+	bool utf8;                 /* MAIL may say SMTPUTF8; for RCPT: its MAIL did */
 	bool space;                /* a blank behind FROM: and TO: is passed over */
 };
 
 /* Reads a line of n bytes, NUL-terminated, without CRLF, in place. 0, or the
  * code of the refusal with its enhanced code and a sentence: 500 5.5.2, 501
- * 5.5.4, 501 5.1.7, 501 5.1.3, 502 5.5.1, 553 5.1.7, 555 5.5.4. out->row is set in any case
+ * 5.5.4, 501 5.1.7, 501 5.1.3, 502 5.5.1, 553 5.6.7, 555 5.5.4. out->row is set in any case
  * (that of SMTP_UNKNOWN for what is in no row). */
 unsigned
 smtp_command_read(char *line, size_t n, const struct smtp_grammar *g, struct smtp_command *out,

@@ -148,7 +148,9 @@ smtp_server_sent(struct smtp_server *s, size_t n, uint64_t now);
 uint64_t
 smtp_server_deadline(const struct smtp_server *s);
 
-/* Tells the time: what has passed its deadline is answered 421 4.4.2, and closed. */
+/* Tells the time: what has passed its deadline is answered 421 4.4.2, and closed. Here, as
+ * by shutdown and gone, an event that stands may give way to RESET or CLOSE: END alone never
+ * does. */
 void
 smtp_server_tick(struct smtp_server *s, uint64_t now);
 
