@@ -238,7 +238,7 @@ sum_again(struct put *o, const struct held *h, const struct index *keep)
 	uint8_t sum[NL_DIGEST], stamped[NL_DIGEST];
 
 	held_stamped_sum(h, stamped);
-	if (held_sum_of(h, o->p, keep, sum) || !memcmp(sum, stamped, sizeof sum))
+	if (held_sum_of(h, keep, sum) || !memcmp(sum, stamped, sizeof sum))
 		return;
 	put_stamp_again(o, h, sum);
 }
@@ -354,7 +354,7 @@ nl_in_force(const struct nl_form *f, const struct nl_dump *d)
 	struct nl_salt salt;
 	bool yes = !h.doubt && !nl_stamp(d, p->table, digest, &salt) &&
 	    !memcmp(digest, p->digest, sizeof digest) && salt.set == f->salt.set &&
-	    salt.chain == f->salt.chain;
+	    salt.chain == f->salt.chain && held_frame_agrees(&h, f);
 
 	for (uint32_t i = 0; i < p->ncounter && yes; i++)
 		yes = index_find(&h.object, p->counter[i].name) != UINT32_MAX;

@@ -31,6 +31,8 @@ struct make {
 	const struct held *held;   /* whose names are looked for; NULL */
 	struct index base;         /* names without their digits: the first set of the dump ... */
 	uint32_t *next;            /* ... and the next of the same; UINT32_MAX */
+	struct index live;         /* sets that packets come to, made when they matter */
+	bool live_known;
 };
 
 static void
@@ -165,14 +167,21 @@ sort_names(struct make *m, const struct held *h)
 	}
 }
 
-/* Of two sets with one content: the one in use, then the one that was changed in place (for
- * it was in force then), then by name. */
+/* Of two sets with one content: the one that packets come to, the one in use, the one that was
+ * changed in place (for it was in force then), then by name. */
 static bool
-rather(const struct make *m, const char *one, const char *than)
+rather(struct make *m, const char *one, const char *than)
 {
-	bool used = index_find(&m->held->used, one) != UINT32_MAX;
-	bool edited = held_edited(m->held, one);
+	bool used, edited, live;
 
+	if (!m->live_known)
+		held_live(m->held, m->a, &m->live);
+	m->live_known = true;
+	live = index_find(&m->live, one) != UINT32_MAX;
+	if (live != (index_find(&m->live, than) != UINT32_MAX))
+		return live;
+	used = index_find(&m->held->used, one) != UINT32_MAX;
+	edited = held_edited(m->held, one);
 	if (used != (index_find(&m->held->used, than) != UINT32_MAX))
 		return used;
 	if (edited != held_edited(m->held, than))
@@ -182,7 +191,7 @@ rather(const struct make *m, const char *one, const char *than)
 
 /* The name under which the kernel has the content; else one that is free. */
 static const char *
-name_as_held(const struct make *m, uint32_t i)
+name_as_held(struct make *m, uint32_t i)
 {
 	const struct plan_set *s = &m->f->plan->set[i];
 	const uint8_t *digest = m->f->set[i].digest;
@@ -208,7 +217,7 @@ name_as_held(const struct make *m, uint32_t i)
 }
 
 static const char *
-set_name(const struct make *m, uint32_t i)
+set_name(struct make *m, uint32_t i)
 {
 	const struct plan_set *s = &m->f->plan->set[i];
 
@@ -416,6 +425,21 @@ make_chain(struct make *m, uint32_t c)
 }
 
 static int
+make_frame(struct make *m)
+{
+	struct sha *sha = sha_new();
+
+	if (!sha)
+		return -ENOMEM;
+	for (uint32_t c = 0; c < m->f->plan->nchain; c++)
+		sha_add(sha, m->f->chain[c].digest, NL_DIGEST);
+	for (uint32_t i = 0; i < m->f->plan->nset; i++)
+		add_text(sha, m->f->set[i].name);
+	sha_end(sha, m->f->frame);
+	return 0;
+}
+
+static int
 make(struct arena *a, const struct plan *p, const struct nl_host *host, struct nl_salt salt,
     const struct nl_form *old, const struct nl_dump *have, struct nl_form **out,
     const char **who)
@@ -443,6 +467,8 @@ make(struct arena *a, const struct plan *p, const struct nl_host *host, struct n
 	for (uint32_t i = 0; i < p->nset && !err; i++) /* those that no rule uses */
 		err = make_set(&m, i, p->nchain);
 	buf_free(&m.out.b);
+	if (!err)
+		err = make_frame(&m);
 	if (err)
 		*who = m.who ? m.who : p->table;
 	else

@@ -68,6 +68,8 @@ struct nl_form {
 	struct nl_salt salt;
 	struct nl_set_form *set;
 	struct nl_chain_form *chain;
+	uint8_t frame[NL_DIGEST];  /* of all chains' digests and all sets' names: what can be in
+	                              force under one plan's stamp in more than one way */
 };
 
 /* The form of a plan, in the arena; shares memory with the plan. 0, or -errno

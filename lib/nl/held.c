@@ -149,24 +149,40 @@ held_sum(uint8_t sum[NL_DIGEST], const char *set, const uint8_t digest[NL_DIGEST
 	return 0;
 }
 
+/* The 32 bytes of a tag in the stamp; NULL. */
+static const uint8_t *
+stamped(const struct held *h, uint8_t tag)
+{
+	uint32_t i = index_find(&h->object, NL_STAMP);
+	const uint8_t *p;
+	size_t n;
+
+	if (i == UINT32_MAX)
+		return NULL;
+	p = wire_tag_find(h->d->object[i].udata.p, h->d->object[i].udata.n, tag, &n);
+	return p && n == NL_DIGEST ? p : NULL;
+}
+
 void
 held_stamped_sum(const struct held *h, uint8_t sum[NL_DIGEST])
 {
-	uint32_t i = index_find(&h->object, NL_STAMP);
-	const uint8_t *p = NULL;
-	size_t n = 0;
+	const uint8_t *p = stamped(h, WIRE_TAG_EDITS);
 
 	memset(sum, 0, NL_DIGEST);
-	if (i != UINT32_MAX)
-		p = wire_tag_find(h->d->object[i].udata.p, h->d->object[i].udata.n,
-		    WIRE_TAG_EDITS, &n);
-	if (p && n == NL_DIGEST)
+	if (p)
 		memcpy(sum, p, NL_DIGEST);
 }
 
+bool
+held_frame_agrees(const struct held *h, const struct nl_form *f)
+{
+	const uint8_t *p = stamped(h, WIRE_TAG_FRAME);
+
+	return p && !memcmp(p, f->frame, NL_DIGEST);
+}
+
 int
-held_sum_of(const struct held *h, const struct plan *p, const struct index *keep,
-    uint8_t sum[NL_DIGEST])
+held_sum_of(const struct held *h, const struct index *keep, uint8_t sum[NL_DIGEST])
 {
 	uint8_t digest[NL_DIGEST];
 	int err = 0;
@@ -177,7 +193,7 @@ held_sum_of(const struct held *h, const struct plan *p, const struct index *keep
 		const char *set = held_edited_set(o->name);
 
 		if (!set || o->type != OBJECT_COUNTER ||
-		    !held_in_table(p, o->family, o->table) ||
+		    !held_in_table(h->plan, o->family, o->table) ||
 		    (keep && index_find(keep, o->name) == UINT32_MAX))
 			continue;
 		err = digest_of(o->udata, digest) ? held_sum(sum, set, digest) : -EBADMSG;
@@ -186,12 +202,12 @@ held_sum_of(const struct held *h, const struct plan *p, const struct index *keep
 }
 
 static bool
-doubtful(const struct held *h, const struct plan *p)
+doubtful(const struct held *h)
 {
-	uint8_t sum[NL_DIGEST], stamped[NL_DIGEST];
+	uint8_t sum[NL_DIGEST], want[NL_DIGEST];
 
-	held_stamped_sum(h, stamped);
-	return held_sum_of(h, p, NULL, sum) || memcmp(sum, stamped, sizeof sum) != 0;
+	held_stamped_sum(h, want);
+	return held_sum_of(h, NULL, sum) || memcmp(sum, want, sizeof sum) != 0;
 }
 
 /* ---- what is there ------------------------------------------------------------------------- */
@@ -199,7 +215,7 @@ doubtful(const struct held *h, const struct plan *p)
 struct held
 held_look(struct arena *a, const struct plan *p, const struct nl_dump *d)
 {
-	struct held h = {.d = d};
+	struct held h = {.d = d, .plan = p};
 
 	for (uint32_t i = 0; d && i < d->nset; i++)
 		if (held_in_table(p, d->set[i].family, d->set[i].table))
@@ -230,8 +246,78 @@ held_look(struct arena *a, const struct plan *p, const struct nl_dump *d)
 				index_add(a, &h.used, e->u.dynset.set, i);
 		}
 	}
-	h.doubt = doubtful(&h, p);
+	h.doubt = doubtful(&h);
 	return h;
+}
+
+/* The number of a rule's chain; UINT32_MAX: it is not of the table. */
+static uint32_t
+chain_of(const struct held *h, const struct nl_rule *r)
+{
+	return held_in_table(h->plan, r->family, r->table) ? index_find(&h->chain, r->chain) :
+	    UINT32_MAX;
+}
+
+/* The chain that an expression calls; NULL. */
+static const char *
+called_by(const struct nl_expr *e)
+{
+	return e->kind == NL_IMMEDIATE && e->u.immediate.v.n == 0 ?
+	    e->u.immediate.verdict.chain : NULL;
+}
+
+/* Goes on from the rules of chains that are come to: whether others are come to by that. */
+static bool
+come_further(const struct held *h, bool *come, bool *maps)
+{
+	const struct nl_dump *d = h->d;
+	bool more = false;
+
+	for (uint32_t i = 0; i < d->nrule; i++) {
+		uint32_t c = chain_of(h, &d->rule[i]);
+
+		if (c == UINT32_MAX || !come[c])
+			continue;
+		for (uint32_t k = 0; k < d->rule[i].nexpr; k++) {
+			const struct nl_expr *e = &d->rule[i].expr[k];
+			const char *name = called_by(e);
+			uint32_t to = name ? index_find(&h->chain, name) : UINT32_MAX;
+
+			more |= to != UINT32_MAX && !come[to];
+			if (to != UINT32_MAX)
+				come[to] = true;
+			if (e->kind == NL_LOOKUP && e->u.lookup.dreg < NL_DATA_REG && !*maps)
+				*maps = more = true;
+		}
+	}
+	for (uint32_t c = 0; *maps && c < d->nchain; c++)
+		if (index_find(&h->chain, d->chain[c].name) == c && !come[c] &&
+		    d->chain[c].use > h->rules[c])
+			come[c] = more = true;
+	return more;
+}
+
+void
+held_live(const struct held *h, struct arena *a, struct index *live)
+{
+	const struct nl_dump *d = h->d;
+	bool *come, maps = false;
+
+	if (!d)
+		return;
+	come = arena_array(a, d->nchain + 1, bool);
+	for (uint32_t c = 0; c < d->nchain; c++)
+		come[c] = index_find(&h->chain, d->chain[c].name) == c &&
+		    !nl_is_generation(d->chain[c].name);
+	while (come_further(h, come, &maps))
+		;
+	for (uint32_t i = 0; i < d->nrule; i++) {
+		uint32_t c = chain_of(h, &d->rule[i]);
+
+		for (uint32_t k = 0; c != UINT32_MAX && come[c] && k < d->rule[i].nexpr; k++)
+			if (d->rule[i].expr[k].kind == NL_LOOKUP)
+				index_add(a, live, d->rule[i].expr[k].u.lookup.set, i);
+	}
 }
 
 /* Whether the last range has no end: nothing is behind it. */

@@ -36,6 +36,7 @@ index_find(const struct index *x, const char *name);
 
 struct held {
 	const struct nl_dump *d;   /* NULL: nothing is there */
+	const struct plan *plan;   /* whose table this is */
 	struct index set, chain, object;
 	struct index used;         /* sets that a rule looks into */
 	uint32_t *rules;           /* of each chain of the dump */
@@ -75,6 +76,15 @@ held_name_there(const struct held *h, const struct nl_form *f, uint32_t i, const
 enum there
 held_chain_there(const struct held *h, const struct nl_form *f, uint32_t c);
 
+/* The sets that packets come to from the entries. Where maps of chains are on the way, whose
+ * elements a dump need not have, each chain that is called counts as one that is come to. */
+void
+held_live(const struct held *h, struct arena *a, struct index *live);
+
+/* Whether the form is the one that the stamp was put for. */
+bool
+held_frame_agrees(const struct held *h, const struct nl_form *f);
+
 /* Whether the kernel's count of a set's elements, where it gives one, is the plan's. */
 bool
 held_count_agrees(const struct nl_set *s, const struct plan_set *p);
@@ -107,8 +117,7 @@ held_sum(uint8_t sum[NL_DIGEST], const char *set, const uint8_t digest[NL_DIGEST
 /* The sum of the counters that are there and, where keep is not NULL, named in it. -EBADMSG:
  * one of them is not to be read; -ENOMEM. */
 int
-held_sum_of(const struct held *h, const struct plan *p, const struct index *keep,
-    uint8_t sum[NL_DIGEST]);
+held_sum_of(const struct held *h, const struct index *keep, uint8_t sum[NL_DIGEST]);
 
 /* The sum that the stamp has; all zero where there is none. */
 void

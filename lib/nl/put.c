@@ -221,13 +221,14 @@ put_elements(struct put *o, struct element_run *run, bool add)
 
 static void
 stamp(struct put *o, const struct held *h, struct nl_bytes text, struct nl_bytes salt,
-    const uint8_t sum[NL_DIGEST])
+    struct nl_bytes frame, const uint8_t sum[NL_DIGEST])
 {
 	static const uint8_t none[NL_DIGEST];
 	struct buf b = BUF_INIT(256);
 
 	wire_tag(&b, OBJECT_COMMENT_TAG, text.p, text.n);
 	wire_tag(&b, WIRE_TAG_SALT, salt.p, salt.n);
+	wire_tag(&b, WIRE_TAG_FRAME, frame.p, frame.n);
 	if (memcmp(sum, none, sizeof none))
 		wire_tag(&b, WIRE_TAG_EDITS, sum, NL_DIGEST);
 	if (index_find(&h->object, NL_STAMP) != UINT32_MAX)
@@ -250,26 +251,31 @@ put_stamp(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST])
 		salt[4 + i] = (uint8_t)(o->f->salt.chain >> (24 - 8 * i));
 	}
 	stamp(o, h, (struct nl_bytes){(const uint8_t *)text, sizeof text},
-	    (struct nl_bytes){salt, sizeof salt}, sum);
+	    (struct nl_bytes){salt, sizeof salt}, (struct nl_bytes){o->f->frame, NL_DIGEST}, sum);
 }
 
 void
 put_stamp_again(struct put *o, const struct held *h, const uint8_t sum[NL_DIGEST])
 {
 	uint32_t at = index_find(&h->object, NL_STAMP);
-	struct nl_bytes text, salt, udata;
-	size_t ntext, nsalt;
+	static const struct {
+		uint8_t tag, most;
+	} row[3] = {{OBJECT_COMMENT_TAG, 2 * PLAN_DIGEST + 1}, {WIRE_TAG_SALT, 8},
+	    {WIRE_TAG_FRAME, NL_DIGEST}};
+	struct nl_bytes v[3];
 
 	if (at == UINT32_MAX)
 		return;
-	udata = h->d->object[at].udata;
-	text.p = wire_tag_find(udata.p, udata.n, OBJECT_COMMENT_TAG, &ntext);
-	salt.p = wire_tag_find(udata.p, udata.n, WIRE_TAG_SALT, &nsalt);
-	if (!text.p || !salt.p || ntext > 2 * PLAN_DIGEST + 1 || nsalt > 8)
-		return;
-	text.n = (uint32_t)ntext;
-	salt.n = (uint32_t)nsalt;
-	stamp(o, h, text, salt, sum);
+	for (int i = 0; i < 3; i++) {
+		struct nl_bytes udata = h->d->object[at].udata;
+		size_t n = 0;
+
+		v[i].p = wire_tag_find(udata.p, udata.n, row[i].tag, &n);
+		if (!v[i].p || n > row[i].most)
+			return;
+		v[i].n = (uint32_t)n;
+	}
+	stamp(o, h, v[0], v[1], v[2], sum);
 }
 
 uint32_t

@@ -21,6 +21,7 @@ enum {
 	WIRE_TAG_DIGEST = 0xd0,    /* 32 bytes: of a set's or a chain's content */
 	WIRE_TAG_SALT = 0xd1,      /* 8 bytes, big-endian: of sets, of chains */
 	WIRE_TAG_EDITS = 0xd2,     /* 32 bytes: the sum of the counters of changed sets */
+	WIRE_TAG_FRAME = 0xd3,     /* 32 bytes: nl_form.frame of the form in force */
 };
 
 /* Begins a message with its nfgenmsg; gives the place for wire_msg_end(). The
