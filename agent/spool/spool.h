@@ -189,6 +189,7 @@ struct spool_found {
 	uint32_t damaged;            /* set aside */
 	uint32_t unreadable;         /* left where they are: the machine would not read them */
 	uint32_t stray;              /* names that are not ours, left alone */
+	uint32_t unsynced;           /* records whose sync failed: a duplicate after a power cut */
 	bool sick;                   /* a sync of the folder failed: nothing is taken until a new open */
 };
 
@@ -233,6 +234,7 @@ spool_seal(struct spool *s, struct spool_arrival *a, const struct spool_envelope
     void *token);
 
 /* Gives up an arrival that was not sealed; NULL is fine. Returns NULL. */
+/* (An arrival belongs to the spool from its seal until its outcome.) */
 struct spool_arrival *
 spool_drop_arrival(struct spool *s, struct spool_arrival *a);
 
@@ -245,9 +247,9 @@ struct spool_outcome {
 	int err;                     /* 0, or the negative errno of the sync */
 };
 
-/* Whether a commit would have something to do: seals that wait, or records
- * and removals that are not yet durable. */
-bool
+/* What a commit would have to do: 2: seals wait; 1: records and removals that
+ * are not yet durable, at leisure (a second); 0: nothing, or one is under way. */
+int
 spool_commit_wanted(const struct spool *s);
 
 /* Collects up to SPOOL_GROUP_MOST seals, oldest first, and what else is not
@@ -368,8 +370,8 @@ spool_read(struct spool *s, uint64_t id, struct spool_message *m);
 void
 spool_message_end(struct spool_message *m);
 
-/* By id. Each: 0; -ENOENT; -EBUSY (drop, reroute: it is being sent); errno
- * (not recorded, not done). */
+/* By id. Each: 0; -ENOENT; -EBUSY (hold, drop, reroute: it is being sent);
+ * errno (not recorded, not done). */
 int
 spool_hold(struct spool *s, uint64_t id, uint64_t now);
 int

@@ -44,6 +44,7 @@ MAP = {
                    'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'lib/tell',
                    'agent/ipc', 'agent/jail', 'agent/log', 'agent/peer'],
     'agent/smtp': ['lib/base', 'lib/mail'],
+    'agent/spool': ['lib/base'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
