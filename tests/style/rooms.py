@@ -39,6 +39,7 @@ MAP = {
     'agent/ipc': ['lib/base'],
     'agent/jail': ['lib/base'],
     'agent/log': ['lib/base'],
+    'agent/tls': ['lib/base'],
     'agent/peer': ['lib/base'],
     'agent/role': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
                    'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'lib/tell',
