@@ -26,6 +26,7 @@ static const struct arg_row row[ARG_NOPTION] = {
 	[ARG_PROBES] = {"probes", 0, "FILE", NULL, false, "read probes from FILE, one a line: PROBE [; at=POINT date=DATE user=U unit=U direction=WAY]"},
 	[ARG_PROVE] = {"prove", 0, NULL, NULL, false, "insist on the proof: where this machine allows no network namespace, write nothing"},
 	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message, which the question is then about; may be repeated"},
+	[ARG_REPLAY] = {"replay", 0, NULL, NULL, false, "really send each packet that is told through a kernel with the ruleset, and say what became of it"},
 	[ARG_SIZE] = {"size", 0, "SIZE", NULL, false, "size of a message: '6 MB', '100 KiB', '5000000 B'"},
 	[ARG_SLOT] = {"slot", 0, "SLOT", "a|b", false, "which of two alternating tables a replacement in two files fills"},
 	[ARG_STRICT] = {"strict", 0, NULL, NULL, false, "also tell apart what is allowed from what is untouched"},

@@ -5,7 +5,10 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "gen/commands.h"
@@ -13,8 +16,9 @@
 #include "gen/prove.h"
 #include "gen/unit.h"
 #include "nl/form.h"
+#include "prove/replay.h"
 
-enum { REGIONS = 1000, TEXT = 1 << 16 };
+enum { REGIONS = 1000, TEXT = 1 << 16, INPUT_MOST = 1 << 28 };
 
 static const struct {
 	const char *word, *text;   /* in JSON; for people */
@@ -73,8 +77,52 @@ witness_put(struct buf *out, struct unit *u, const struct flow_box *b,
 	describe_more(out, u->c.flow, b, r->x);
 }
 
+/* What became of a witness that was sent. */
+struct sent {
+	enum replay_outcome outcome;
+	bool passed;
+	const char *why;
+};
+
 static void
-region_human(struct buf *out, struct unit *u, const struct prove_region *r)
+sent_human(struct buf *out, const struct sent *s, const struct prove_region *r)
+{
+	bool one = !(r->fates & (r->fates - 1));
+
+	switch (s->outcome) {
+	case REPLAY_AGREES:
+		buf_printf(out, "    replayed  %s, as %s\n", s->passed ? "passed" : "refused",
+		    one ? "told" : "may be");
+		break;
+	case REPLAY_OTHERWISE:
+		buf_printf(out, "    replayed  %s: the kernel did otherwise\n",
+		    s->passed ? "passed" : "refused");
+		break;
+	case REPLAY_NOT:
+		buf_printf(out, "    replayed  not: it cannot be replayed here: %s\n", s->why);
+		break;
+	}
+}
+
+static void
+sent_json(struct buf *out, const struct sent *s)
+{
+	static const char *const word[] = {
+		[REPLAY_AGREES] = "as told", [REPLAY_OTHERWISE] = "otherwise", [REPLAY_NOT] = "not replayed",
+	};
+
+	buf_printf(out, ", \"replay\": {\"outcome\": \"%s\"", word[s->outcome]);
+	if (s->outcome == REPLAY_NOT) {
+		buf_str(out, ", \"why\": ");
+		buf_json(out, s->why);
+	} else {
+		buf_printf(out, ", \"packet\": \"%s\"", s->passed ? "passed" : "refused");
+	}
+	buf_chr(out, '}');
+}
+
+static void
+region_human(struct buf *out, struct unit *u, const struct prove_region *r, const struct sent *s)
 {
 	struct flow_box b = box_of(r);
 
@@ -98,10 +146,12 @@ region_human(struct buf *out, struct unit *u, const struct prove_region *r)
 		buf_str(out, ": no rule decides");
 	}
 	buf_chr(out, '\n');
+	if (s)
+		sent_human(out, s, r);
 }
 
 static void
-region_json(struct buf *out, struct unit *u, const struct prove_region *r)
+region_json(struct buf *out, struct unit *u, const struct prove_region *r, const struct sent *s)
 {
 	struct flow_box b = box_of(r);
 	struct buf w = BUF_INIT(TEXT);
@@ -139,12 +189,15 @@ region_json(struct buf *out, struct unit *u, const struct prove_region *r)
 		buf_str(out, ", \"text\": ");
 		buf_json(out, r->rule->text);
 	}
-	buf_str(out, "}}");
+	buf_chr(out, '}');
+	if (s)
+		sent_json(out, s);
+	buf_chr(out, '}');
 }
 
 static void
 print(struct buf *out, struct unit *u, const char *point, const char *ruleset,
-    const struct prove *p, bool json)
+    const struct prove *p, const struct sent *sent, bool json)
 {
 	if (json) {
 		buf_str(out, "{\"point\": ");
@@ -161,15 +214,68 @@ print(struct buf *out, struct unit *u, const char *point, const char *ruleset,
 	for (size_t i = 0; i < p->nregion; i++) {
 		if (json) {
 			buf_str(out, i ? ",\n  " : "\n  ");
-			region_json(out, u, &p->region[i]);
+			region_json(out, u, &p->region[i], sent ? &sent[i] : NULL);
 		} else {
-			region_human(out, u, &p->region[i]);
+			region_human(out, u, &p->region[i], sent ? &sent[i] : NULL);
 		}
 	}
 	if (json)
 		buf_str(out, "]}\n");
 	else if (p->truncated)
 		buf_str(out, "  and more regions than are shown\n");
+}
+
+/* Sends each witness; NULL after a message. `otherwise` gets how many the kernel treated
+ * otherwise. */
+static const struct sent *
+resend(struct unit *u, const struct prove *p, const char *path, bool live, size_t *otherwise)
+{
+	struct sent *s = arena_array(u->a, p->nregion, struct sent);
+	struct replay r = {.a = u->a, .flow = u->c.flow, .host = p->host, .path = path, .live = live,
+	    .now = (uint64_t)time(NULL)};
+	int fd = -1;
+
+	if (live) {
+		fd = replay_live_text();
+		if (fd < 0) {
+			unit_cannot("list", "the live ruleset", fd);
+			return NULL;
+		}
+		r.path = arena_printf(u->a, "/proc/self/fd/%d", fd);
+	}
+	for (size_t i = 0; i < p->nregion; i++) {
+		s[i].outcome = replay(&r, &p->region[i]);
+		s[i].passed = r.passed;
+		s[i].why = r.why;
+		*otherwise += s[i].outcome == REPLAY_OTHERWISE;
+	}
+	if (fd >= 0)
+		close(fd);
+	return s;
+}
+
+/* Standard input as a file that can be read again: its path; NULL after a message. */
+static const char *
+kept_input(struct arena *a)
+{
+	int fd = memfd_create("input", 0), err = fd < 0 ? -errno : 0;
+	size_t all = 0;
+	char p[65536];
+	ssize_t n;
+
+	while (!err && (n = read(STDIN_FILENO, p, sizeof p)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || write(fd, p, (size_t)n) != n)
+			err = -errno;
+		else if ((all += (size_t)n) > INPUT_MOST)
+			err = -EFBIG;
+	}
+	if (err) {
+		unit_cannot("read", "<stdin>", err);
+		return NULL;
+	}
+	return arena_printf(a, "/proc/self/fd/%d", fd);
 }
 
 /* Audits the unit's point `pt`. */
@@ -180,12 +286,26 @@ audit(struct unit *u, const struct policy_point *pt, const char *ruleset, bool j
 	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
 	    .most = REGIONS, .host = &host};
 	struct buf out = BUF_INIT(UNIT_OUT_MOST);
-	int outcome = strcmp(ruleset, "live") ? prove_file(&p, ruleset) : prove_live(&p);
+	bool again = arg_value(u->args, ARG_REPLAY) != NULL, live = !strcmp(ruleset, "live");
+	const char *path = again && !strcmp(ruleset, "-") ? kept_input(u->a) : ruleset;
+	const struct sent *sent = NULL;
+	size_t otherwise = 0;
+	int outcome;
 
+	if (!path)
+		return UNIT_MACHINE;
+	outcome = live ? prove_live(&p) : prove_file(&p, path);
 	if (outcome < 0)
 		return prove_cannot("audit", &p, outcome);
-	print(&out, u, pt->meta.name, ruleset, &p, json);
-	return unit_write(u->args, &out, outcome == PROVE_DIFFERS ? UNIT_BAD : UNIT_FINE);
+	if (again && !(sent = resend(u, &p, path, live, &otherwise)))
+		return UNIT_MACHINE;
+	print(&out, u, pt->meta.name, ruleset, &p, sent, json);
+	outcome = unit_write(u->args, &out, outcome == PROVE_DIFFERS ? UNIT_BAD : UNIT_FINE);
+	if (!otherwise)
+		return outcome;
+	fprintf(stderr, "mailreeve audit: the kernel did otherwise with %zu packet%s than was told; this is a "
+	    "mistake of mailreeve, please report it with the ruleset\n", otherwise, otherwise == 1 ? "" : "s");
+	return UNIT_MACHINE;
 }
 
 int

@@ -11,7 +11,7 @@
 static const enum arg_option check_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option lint_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_DATE, ARG_WINDOW, ARG_NOPTION};
 static const enum arg_option compile_options[] = {ARG_TO, ARG_POINT, ARG_OUTPUT, ARG_PART, ARG_SLOT, ARG_PROVE, ARG_NO_PROVE, ARG_DUMP, ARG_NOPTION};
-static const enum arg_option audit_options[] = {ARG_AT, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
+static const enum arg_option audit_options[] = {ARG_AT, ARG_REPLAY, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option explain_options[] = {ARG_AT, ARG_DATE, ARG_USER, ARG_UNIT, ARG_DIRECTION, ARG_PROBES,
 	ARG_FROM, ARG_HEADER, ARG_RECIPIENT, ARG_SIZE, ARG_APPLICATION, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option diff_options[] = {ARG_FORMAT, ARG_STRICT, ARG_DETAILED, ARG_OUTPUT, ARG_NOPTION};
@@ -59,6 +59,11 @@ const struct command command_table[] = {
 	    "fill, an iptables extension); with a packet of it, the policy's statement and the rule "
 	    "that decides. What no statement of the policy speaks of may be anything; to "
 	    "drop and to reject are both to refuse.\n\n"
+	    "With --replay each of those packets is sent: through a network namespace with the ruleset "
+	    "(of `live` the text that nft lists), whose interfaces, addresses and routes are made for it. First "
+	    "it must come through without rules. The answer says what became of it and whether that is "
+	    "what was told, or why it cannot be replayed here. Where the kernel did otherwise, that is "
+	    "a mistake of mailreeve, and the exit status is 2.\n\n"
 	    "Users and control groups have the numbers that they have on this machine. Exit status 1 "
 	    "where something differs. Forms: human, json.",
 	    2, 2, audit_options, command_audit},

@@ -19,6 +19,24 @@ space_open(struct nl_talk **out);
 int
 space_open_with(struct prove *p, const char *path, struct nl_talk **out);
 
+/* space.c: the program nft, in this process's own place, with standard output and error to
+ * `words`: loads the file, or prints the rules that are there. Comes back as -errno where it
+ * cannot be started. */
+int
+space_nft(const char *path, int words);
+int
+space_nft_list(int words);
+
+/* A child with a copy of our memory, which ends where f ends; waits for it. 0 with what
+ * wait(2) says of it, or -errno. */
+int
+space_child(int (*f)(void *), void *arg, int *status);
+
+/* A user namespace for the calling process, in which it has every right and its user has the
+ * number uid. 0 or -errno. */
+int
+space_user(uint32_t uid);
+
 /* load.c: the plan into the namespace of the socket; w gets the numbers of the names in it,
  * as values of the flow. 0 or -errno with p->who. */
 int

@@ -54,6 +54,8 @@ struct prove_region {
 	} field[FLOW_NFIELD];
 	enum prove_kind kind;
 	const char *meant, *is;    /* "reject"; "pass or drop (by a limit)" */
+	uint32_t fates;            /* what may become of the witness: bits 1 << enum vm_fate */
+	bool unknown;              /* which of them cannot be known */
 	u128 x[FLOW_NFIELD];       /* a packet of it */
 	struct packet witness;     /* the same packet, without what policies do not ask */
 	const struct flow_leaf *leaf; /* what the policy says of the witness; NULL: there is no policy */

@@ -466,11 +466,17 @@ decider(const struct reading *from, const u128 x[FLOW_NFIELD], const struct vm_l
 	return out;
 }
 
+static const struct vm_leaf *
+leaf_of(const struct reading *r, const u128 x[FLOW_NFIELD])
+{
+	return vm_leaf(r->v, fdd_number(fdd_eval(r->c->f, r->raw, x)));
+}
+
 /* What a ruleset does with the packet of fields x, and which rule. */
 static const char *
 side(const struct reading *r, const u128 x[FLOW_NFIELD], const struct prove_rule **rule)
 {
-	const struct vm_leaf *l = vm_leaf(r->v, fdd_number(fdd_eval(r->c->f, r->raw, x)));
+	const struct vm_leaf *l = leaf_of(r, x);
 	struct buf text = BUF_INIT(TEXT);
 
 	vm_leaf_text(&text, l);
@@ -494,6 +500,8 @@ tell(struct compare *c, const struct raw *raw, struct prove_region *b)
 	witness(c->p->flow, b);
 	b->kind = kind_of(k);
 	b->is = side(&c->is, b->x, &b->rule);
+	b->fates = leaf_of(&c->is, b->x)->fates;
+	b->unknown = leaf_of(&c->is, b->x)->unknown;
 	if (c->was.v) {
 		b->meant = side(&c->was, b->x, &b->was);
 	} else {

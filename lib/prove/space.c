@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -44,28 +45,39 @@ keep_rights(void)
 		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
 }
 
-static void
-run_nft(struct space *s)
+static int
+become(char *argv[], int words)
+{
+	/* descriptors of its own from here on */
+	if (unshare(CLONE_FILES) || dup2(words, 1) < 0 || dup2(words, 2) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return -errno;
+	keep_rights();
+	execvp(argv[0], argv);
+	if (errno == ENOENT || errno == EACCES)
+		execv("/usr/sbin/nft", argv);
+	return -errno;
+}
+
+int
+space_nft(const char *from, int words)
 {
 	char name[] = "nft", f[] = "-f", path[4096];
 	char *argv[] = {name, f, path, NULL};
 
-	if (strlen(s->path) >= sizeof path) {
-		s->nft = -ENAMETOOLONG;
-		return;
-	}
-	memcpy(path, s->path, strlen(s->path) + 1);
-	/* descriptors of its own from here on */
-	if (unshare(CLONE_FILES) || dup2(s->words, 1) < 0 || dup2(s->words, 2) < 0 ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL)) {
-		s->nft = -errno;
-		return;
-	}
-	keep_rights();
-	execvp(name, argv);
-	if (errno == ENOENT || errno == EACCES)
-		execv("/usr/sbin/nft", argv);
-	s->nft = -errno;
+	if (strlen(from) >= sizeof path)
+		return -ENAMETOOLONG;
+	memcpy(path, from, strlen(from) + 1);
+	return become(argv, words);
+}
+
+int
+space_nft_list(int words)
+{
+	char name[] = "nft", s[] = "-s", list[] = "list", ruleset[] = "ruleset";
+	char *argv[] = {name, s, list, ruleset, NULL};
+
+	return become(argv, words);
 }
 
 static int
@@ -78,7 +90,7 @@ child(void *arg)
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&any, sizeof any))
 		s->err = -errno;
 	else if (s->path)
-		run_nft(s);
+		s->nft = space_nft(s->path, s->words);
 	return 1;
 }
 
@@ -141,6 +153,56 @@ ended(pid_t pid)
 		if (errno != EINTR)
 			return -errno;
 	return WIFEXITED(status) && !WEXITSTATUS(status) ? 0 : -EINVAL;
+}
+
+/* Writes a file of /proc. */
+static int
+tell(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int
+space_user(uint32_t uid)
+{
+	uid_t own = geteuid();
+	gid_t group = getegid();
+	char map[64];
+	int err;
+
+	if (unshare(CLONE_NEWUSER))
+		return -errno;
+	tell("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof map, "%u %u 1", uid, own);
+	err = tell("/proc/self/uid_map", map);
+	snprintf(map, sizeof map, "0 %u 1", group);
+	return err ? err : tell("/proc/self/gid_map", map);
+}
+
+int
+space_child(int (*f)(void *), void *arg, int *status)
+{
+	char *stack = malloc(STACK);
+	pid_t pid;
+	int err = 0;
+
+	if (!stack)
+		return -ENOMEM;
+	pid = clone(f, stack + STACK, SIGCHLD, arg);
+	if (pid < 0)
+		err = -errno;
+	while (!err && waitpid(pid, status, 0) < 0)
+		if (errno != EINTR)
+			err = -errno;
+	free(stack);
+	return err;
 }
 
 /* Takes the socket over. Some machines give the namespace, and in it no rights. */

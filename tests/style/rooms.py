@@ -84,6 +84,8 @@ BANNED = ['strcpy', 'strcat', 'sprintf', 'vsprintf', 'gets', 'strtok', 'atoi', '
 # lib never prints, exits, or reads the clock or the environment; lib/world reads files and zones
 LIB_BANNED = ['printf', 'puts', 'putchar', 'fprintf', 'exit', '_exit', 'time', 'getenv', 'fopen',
               'open', 'gettimeofday', 'clock_gettime', 'getaddrinfo', 'gethostbyname']
+# room: what it may call all the same
+ALLOWED = {'lib/prove': ['open']}  # its namespaces' own files in /proc
 MOST_LINES = 800
 
 errors = []
@@ -150,6 +152,8 @@ def check(path):
     code = code_only(text)
     banned = BANNED + (LIB_BANNED if room.startswith('lib/') and room != 'lib/world' else [])
     for name in banned:
+        if name in ALLOWED.get(room, []):
+            continue
         for m in re.finditer(r'(?<![\w.>])' + name + r'\s*\(', code):
             line = code.count('\n', 0, m.start()) + 1
             errors.append(f'{rel}:{line}: {name}() is banned here')
