@@ -145,7 +145,8 @@ void
 smtp_client_start(struct smtp_client *c, uint64_t now);
 
 /* Takes bytes of the relay and gives how many: all, unless an event stands that is not READY,
- * CONTENT or STARTTLS. After the 220 to STARTTLS any byte is FAILED. */
+ * CONTENT or STARTTLS. After the 220 to STARTTLS any byte is FAILED, so feed whatever was
+ * read before TLS begins. READY and CONTENT give way to the REPLY that comes meanwhile. */
 size_t
 smtp_client_feed(struct smtp_client *c, const char *p, size_t n, uint64_t now);
 
@@ -203,7 +204,7 @@ smtp_client_content(struct smtp_client *c, const char *p, size_t n, uint64_t now
 void
 smtp_client_content_end(struct smtp_client *c, uint64_t now);
 
-/* READY: QUIT. */
+/* READY: QUIT, once the reply to a dot that is awaited has come. */
 void
 smtp_client_quit(struct smtp_client *c, uint64_t now);
 

@@ -203,8 +203,14 @@ smtp_server_sent(struct smtp_server *s, size_t n, uint64_t now)
 	assert(n <= unsent(s));
 	s->sent += n;
 	s->wrote = now;
-	if (s->sent < s->out.n)
+	if (s->sent < s->out.n) {
+		if (s->sent >= OUT_HIGH) {
+			s->out.n -= s->sent;
+			memmove(s->out.p, s->out.p + s->sent, s->out.n);
+			s->sent = 0;
+		}
 		return;
+	}
 	s->wrote = UINT64_MAX;
 	s->hold = false;
 	s->sent = s->out.n = 0;
