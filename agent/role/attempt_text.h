@@ -25,6 +25,7 @@ enum {
 struct attempt_fields {
 	struct log_field field[ATTEMPT_NFIELD + 1];
 	char statement[ATTEMPT_STATEMENT];
+	char unit[256];
 	char number[8][24];
 };
 
@@ -48,8 +49,8 @@ attempt_unit(const char *path, size_t *n);
 void
 attempt_line(struct buf *b, const struct attempts_one *a, const char *did);
 
-/* The journal's fields: STATEMENT, HOOK, PROTO, SOURCE, SOURCE_PORT, DESTINATION, PORT, IN, OUT, UID, USER,
- * UNIT, CGROUP, PID, COMM, EXE, SURE, AMONG, COUNT; what is not known is left out. */
+/* The journal's fields: STATEMENT, OBSERVED, HOOK, PROTO, SOURCE, SOURCE_PORT, DESTINATION, PORT, IN, OUT, UID,
+ * USER, UNIT, CGROUP, PID, COMM, EXE, SURE, AMONG, COUNT; what is not known is left out. */
 void
 attempt_fields(const struct attempts_one *a, struct attempt_fields *f);
 

@@ -1,0 +1,49 @@
+/*
+ * role: the agent's processes, one main each. A role's main takes exactly the descriptors that it
+ * may use; it gives up all else by itself (jail.h) before it reads a byte, and comes back
+ * when its channel has closed: the exit status of its process.
+ */
+#ifndef ROLE_ROLE_H
+#define ROLE_ROLE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* apply: the kernel's rules (ipc/apply.h). */
+struct role_apply {
+	int chan;
+	int netlink;               /* a netlink socket of NETLINK_NETFILTER, which may own tables
+	                              already; -1: it opens one where it is */
+	uid_t uid;                 /* to become; one's own: no change */
+	gid_t gid;
+	bool no_owner;             /* `owner: off`: others may edit the tables */
+	bool no_jail;              /* for debuggers: give up nothing */
+};
+
+/* The role apply, until chan closes. Rules stay in the kernel. 0, or 1 with a sentence in the
+ * log. Needs CAP_NET_ADMIN in the user namespace of the network namespace, and keeps only that. */
+int
+role_apply(const struct role_apply *r);
+
+/* attempts: who tried what a logging statement stopped (ipc/attempts.h). */
+struct role_attempts {
+	int chan;
+	int nflog;                 /* nflog_open(PLAN_LOG_GROUP) of the host's network namespace */
+	int diag;                  /* peer_open(), there too */
+	int proc;                  /* the folder /proc */
+	int cgroup;                /* the cgroup2 mount; -1: units are not told */
+	int passwd;                /* /etc/passwd; -1: users are told by number. Users that are made
+	                              later in a new file of that name have no name */
+	uid_t uid;                 /* to become; one's own: no change */
+	gid_t gid;
+	bool no_jail;              /* give up nothing: only so, and as root, are the executables and the
+	                              open files of other users' processes seen (Landlock forbids it) */
+};
+
+/* The role attempts, until chan closes, or its other end's writing direction (shutdown(2)): then what
+ * is left is told first. Descriptors stay the caller's. 0, or 1 with a sentence in the log. Needs no
+ * capability, and keeps none. */
+int
+role_attempts(const struct role_attempts *r);
+
+#endif
