@@ -91,13 +91,13 @@ case_in_states(struct exec *x, unsigned from, unsigned to)
 
 /* Packets that may be ICMP errors over somebody else's connection. */
 fdd_ref
-case_errors(struct exec *x)
+case_errors(struct vm *v)
 {
-	fdd_ref related = case_in_states(x, PACKET_RELATED, PACKET_RELATED);
+	fdd_ref related = fdd_range(v->f, FLOW_STATE, PACKET_RELATED, PACKET_RELATED, YES, NO);
 
-	return cond_and(x->v, related, cond_or(x->v,
-	    fdd_range(x->v->f, FLOW_PROTO, IPPROTO_ICMP, IPPROTO_ICMP, YES, NO),
-	    fdd_range(x->v->f, FLOW_PROTO, IPPROTO_ICMPV6, IPPROTO_ICMPV6, YES, NO)));
+	return cond_and(v, related, cond_or(v,
+	    fdd_range(v->f, FLOW_PROTO, IPPROTO_ICMP, IPPROTO_ICMP, YES, NO),
+	    fdd_range(v->f, FLOW_PROTO, IPPROTO_ICMPV6, IPPROTO_ICMPV6, YES, NO)));
 }
 
 /* What a condition leaves of families and protocols. */

@@ -327,7 +327,7 @@ case_is_tcp(unsigned p);
 bool
 case_is_udp(unsigned p);
 fdd_ref
-case_errors(struct exec *x);
+case_errors(struct vm *v);
 int
 case_protocols(const struct exec *x, bool (*of)(unsigned));
 fdd_ref

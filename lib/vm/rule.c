@@ -256,7 +256,7 @@ protocol(struct exec *x, uint32_t i, unsigned r)
 
 	reg_lost(&error, r, 1, i);
 	reg_source(&own, r, S_L4PROTO, false);
-	return case_choose(x, case_errors(x), rule_go(&error, i + 1), rule_go(&own, i + 1));
+	return case_choose(x, case_errors(x->v), rule_go(&error, i + 1), rule_go(&own, i + 1));
 }
 
 /* What a connection tells; where there is none the rule ends. */

@@ -148,7 +148,7 @@ step_run(struct vm *v, const struct step *st, unsigned way, uint32_t s)
 {
 	const struct nl_chain *c = &v->d->chain[st->chain];
 	struct place at = step_place(v, st, way);
-	fdd_ref r, pass = fdd_leaf(v->state[s]->on);
+	fdd_ref r, asked, pass = fdd_leaf(v->state[s]->on);
 
 	r = verb_map(v, chain_run(v, st->chain, at, s), V_RETURN, c->policy ? V_ACCEPT : V_DROP);
 	r = verb_map(v, r, V_ACCEPT, V_NEXT);
@@ -163,7 +163,11 @@ step_run(struct vm *v, const struct step *st, unsigned way, uint32_t s)
 		fdd_edge(v->f, PACKET_ESTABLISHED, NO);
 		fdd_edge(v->f, PACKET_RELATED, YES);
 		fdd_edge(v->f, PACKET_UNTRACKED, NO);
-		r = v->state[s]->c.state == FIXED ? pass : guard(v, s, fdd_end(v->f), r);
+		asked = fdd_end(v->f);
+		/* an ICMP error goes the way of its connection, if NAT was there when that began */
+		asked = cond_and(v, asked, cond_or(v, cond_not(v, case_errors(v)),
+		    not_known(cause_of(v, NULL, 0, "NAT of an ICMP error"))));
+		r = v->state[s]->c.state == FIXED ? pass : guard(v, s, asked, r);
 	}
 	if (st->device)
 		r = guard(v, s, not_known(cause_of(v, NULL, 0, "a chain of one device")), r);

@@ -14,7 +14,7 @@
 /* As nft numbers states (struct nl_xt); statuses of linux/netfilter/nf_conntrack_common.h. */
 enum { INVALID_BIT = 1, UNTRACKED_BIT = 64 };
 enum { SEEN_REPLY = 2, ASSURED = 4, EXPECTED = 1, DST_NAT = 0x20 };
-enum { RTN_UNICAST = 1, RTN_LOCAL = 2, MOST_RTN = 12 };
+enum { RTN_UNICAST = 1, RTN_LOCAL = 2, RTN_MULTICAST = 5, MOST_RTN = 12 };
 enum { PORT_AT_SOURCE = 0, PORT_AT_DESTINATION = 2, FLAGS_AT = 13 };
 
 static fdd_ref
@@ -145,19 +145,36 @@ addrs(struct exec *x, uint32_t i, const struct nl_xt *m)
 	return rule_guarded(x, i, c);
 }
 
-/* The type of the destination. IPv6 tells only what is local by the routing table alone. */
+/* IPv6 asks the address itself whether it is one of a machine or of a group. */
+static fdd_ref
+dst_type6(struct exec *x, uint32_t i, uint16_t types)
+{
+	static const uint8_t one[16] = {[15] = 1}, groups[16] = {0xff};
+	static const uint8_t machines[16] = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	struct exec y;
+	uint32_t n = load_addr(x, &y, i, false);
+
+	if (types == 1 << RTN_UNICAST)
+		return bytes_between(&y, i, 0, one, machines, n);
+	if (types == 1 << RTN_MULTICAST)
+		return bytes_between(&y, i, 0, groups, NULL, n);
+	return unknown(x, i, "a type of IPv6 addresses");
+}
+
+/* The type of the destination, by the routing table. */
 static fdd_ref
 dst_type(struct exec *x, uint32_t i, uint16_t types)
 {
 	const struct changed *c = rule_now(x);
 	struct ivals s = {0};
 
+	if (x->families != 1 << ADDR_V4 && types != 1 << RTN_LOCAL)
+		return dst_type6(x, i, types);
 	if (c->local)
 		return types >> RTN_LOCAL & 1 ? YES : NO;
 	if (c->dst4 != SAME || c->dst6 != SAME)
 		return unknown(x, i, "the type of an address that is changed");
-	if (x->families != 1 << ADDR_V4 && types != 1 << RTN_LOCAL)
-		return unknown(x, i, "a type of IPv6 addresses");
 	for (unsigned k = 0; k < MOST_RTN; k++)
 		if (types >> k & 1)
 			ival_add(x->v->a, &s, k, k);
@@ -303,7 +320,7 @@ of_connection(struct exec *x, uint32_t i, const struct nl_xt *m)
 	}
 	if (asks & NL_XT_CT_PROTO) {
 		one = p > UINT8_MAX ? NO : fdd_range(v->f, FLOW_PROTO, p, p, YES, NO);
-		one = pick(x, case_errors(x), unknown(x, i, "the protocol of a connection"), one);
+		one = pick(x, case_errors(x->v), unknown(x, i, "the protocol of a connection"), one);
 		c = cond_and(v, c, inverted(x, invert & NL_XT_CT_PROTO, one));
 	}
 	if (asks & NL_XT_CT_ORIGSRC)
