@@ -30,6 +30,7 @@
 #include "nl/batch.h"
 #include "nl/dump.h"
 #include "nl/edit.h"
+#include "nl/probe.h"
 #include "nl/talk.h"
 #include "nl/wire.h"
 #include "plan/plan.h"
@@ -880,6 +881,118 @@ kill_9_in_a_mixture_of_edits_and_stages_leaves_one_plan_whole(void **unused)
 	nl_talk_close(t);
 }
 
+/* ---- the probe ------------------------------------------------------------------------------- */
+
+static uint32_t
+tables(struct nl_talk *t)
+{
+	struct arena *a = arena_new();
+	struct nl_dump d;
+	uint32_t n;
+
+	assert_int_equal(nl_talk_dump(t, a, 0, NULL, 0, TRIES, &d), 0);
+	n = d.ntable;
+	arena_free(a);
+	return n;
+}
+
+static void
+a_probe_tells_what_is_so_and_leaves_nothing(void **unused)
+{
+	struct nl_talk *t = fresh();
+	struct world *w = world_new();
+	struct arena *a = arena_new();
+	struct buf b = BUF_INIT(4096);
+	struct nl_probe p;
+	struct nl_dump d;
+	int lines = 0, err;
+
+	(void)unused;
+	assert_int_equal(nl_probe(&p), 0);
+	assert_int_equal(tables(t), 0);
+	nl_probe_text(&b, &p);
+	print_message("%.*s", (int)b.n, b.p);
+	for (size_t i = 0; i < b.n; i++)
+		lines += b.p[i] == '\n';
+	assert_int_equal(lines, 6);
+	buf_free(&b);
+	/* the same by using it */
+	err = apply(t, &w->p, (struct nl_salt){0}, true);
+	assert_int_equal(err, 0);
+	d = look(t, a, NL_DUMP_RULES);
+	assert_int_equal(p.set_count, d.set[0].count == UINT32_MAX ? NL_HAS_NOT : NL_HAS);
+	assert_true(p.owner != NL_NOT_KNOWN && p.persist != NL_NOT_KNOWN);
+	assert_true(p.persist == NL_HAS_NOT || p.owner == NL_HAS);
+	assert_int_equal(nl_probe(&p), 0); /* beside tables that are there */
+	assert_int_equal(tables(t), 1);
+	enforced(t, &w->p);
+	arena_free(a);
+	world_end(w);
+	nl_talk_close(t);
+}
+
+enum { LOOKS = 2000 };
+
+static void
+a_probe_killed_at_any_point_leaves_nothing(void **unused)
+{
+	struct nl_talk *t = fresh();
+	struct nl_probe p;
+	int cut = 0;
+
+	(void)unused;
+	assert_int_equal(nl_probe(&p), 0);
+	for (int i = 0; i < rounds && p.owner == NL_HAS; i++) {
+		int status;
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (pid == 0)
+			for (;;)
+				if (nl_probe(&p))
+					_exit(1);
+		/* at some time, or just when its table is seen */
+		if (i % 2)
+			usleep((useconds_t)((unsigned)i * 7919 % 4000));
+		for (int k = 0; k < LOOKS && i % 2 == 0; k++) {
+			struct arena *a = arena_new();
+			struct nl_dump d;
+			bool there = !nl_talk_dump(t, a, 0, NULL, 0, 1, &d) && d.ntable;
+
+			arena_free(a);
+			if (there) {
+				cut++;
+				break;
+			}
+		}
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(tables(t), 0);
+	}
+	print_message("%d kills, %d of them when its table was seen\n", rounds, cut);
+	nl_talk_close(t);
+}
+
+static void
+a_probe_without_the_right_says_so(void **unused)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)unused;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct nl_probe p;
+
+		/* a user namespace within: this network namespace is not its own */
+		_exit(unshare(CLONE_NEWUSER) ? 2 : nl_probe(&p) == -EPERM ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int
 main(void)
 {
@@ -892,6 +1005,9 @@ main(void)
 		cmocka_unit_test(an_edit_at_another_generation_changes_nothing),
 		cmocka_unit_test(races_between_edits_lose_none),
 		cmocka_unit_test(kill_9_in_a_mixture_of_edits_and_stages_leaves_one_plan_whole),
+		cmocka_unit_test(a_probe_tells_what_is_so_and_leaves_nothing),
+		cmocka_unit_test(a_probe_killed_at_any_point_leaves_nothing),
+		cmocka_unit_test(a_probe_without_the_right_says_so),
 	};
 	const char *r = getenv("ROUNDS"), *s = getenv("SEED");
 
