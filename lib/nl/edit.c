@@ -303,3 +303,13 @@ nl_edit(const struct nl_job *j, struct nl_batch *out, const char **who)
 	}
 	return err;
 }
+
+bool
+nl_edits_agree(const struct plan *p, const struct nl_dump *d)
+{
+	struct arena *a = arena_new();
+	bool yes = !held_look(a, p, d).doubt;
+
+	arena_free(a);
+	return yes;
+}

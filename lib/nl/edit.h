@@ -31,4 +31,10 @@ enum {
 int
 nl_edit(const struct nl_job *j, struct nl_batch *out, const char **who);
 
+/* Whether the dump's counters of changed sets are those that its stamp knows: where they are
+ * not, somebody took one away or made one, and nothing that a set's name or digest says is
+ * to be believed (nl_in_force() is false, a stage makes every set anew). */
+bool
+nl_edits_agree(const struct plan *p, const struct nl_dump *d);
+
 #endif

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ enum {
 	QUESTION = 1 << 29,        /* bytes of a batch; a limit, nothing is set aside for it */
 	SLACK = 1024,
 	MOST_INTERRUPTS = 100,
+	MOST_COUNTER_TRIES = 10,
+	OBJECT_COUNTER = 1,
 };
 
 struct nl_talk {
@@ -548,4 +551,36 @@ nl_talk_elements(struct nl_talk *t, struct arena *a, struct nl_dump *d, uint32_t
 	err = fetch(t, &k, d->genid, NFT_MSG_GETSETELEM, s->family, s->table, s->name);
 	*d = x.d;
 	return err == -ENOENT ? -EAGAIN : err;
+}
+
+/* The agent's own: the stamp, and what changed sets hold. */
+static bool
+own_mark(const char *name)
+{
+	return !strcmp(name, NL_STAMP) || !strncmp(name, NL_EDITED, strlen(NL_EDITED));
+}
+
+int
+nl_talk_counters(struct nl_talk *t, struct arena *a, const char *table, struct nl_dump *out)
+{
+	struct into x = {.a = a};
+	struct talk_taker k = {into_begin, into_message, into_set, &x};
+	uint32_t genid, n = 0;
+	int err, tries = MOST_COUNTER_TRIES;
+
+	do {
+		err = nl_talk_gen(t, &genid);
+		if (err)
+			return err;
+		into_begin(&x, genid);
+		err = forgive(fetch(t, &k, genid, NFT_MSG_GETOBJ, NFPROTO_INET, table, NULL));
+	} while (err == -EAGAIN && --tries);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < x.d.nobject; i++)
+		if (x.d.object[i].type == OBJECT_COUNTER && !own_mark(x.d.object[i].name))
+			x.d.object[n++] = x.d.object[i];
+	x.d.nobject = n;
+	*out = x.d;
+	return 0;
 }

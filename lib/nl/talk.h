@@ -85,4 +85,10 @@ nl_talk_dump(struct nl_talk *t, struct arena *a, uint8_t family, const char *tab
 int
 nl_talk_elements(struct nl_talk *t, struct arena *a, struct nl_dump *d, uint32_t i);
 
+/* The named counters of an inet table and nothing else, for metrics: name, packets and bytes
+ * in out->object, of one generation; without the agent's own marks. Two requests, some
+ * 10 us. -EAGAIN where the rules change all the time; a table that is not there gives none. */
+int
+nl_talk_counters(struct nl_talk *t, struct arena *a, const char *table, struct nl_dump *out);
+
 #endif

@@ -59,6 +59,7 @@ struct world {
 	struct plan_chain chain[2];
 	struct plan_rule rule[NSET + 1];
 	struct plan_match match[NSET];
+	struct plan_counter counter;
 	struct addr_range4 v4[MOST];
 	struct addr_range6 v6[MOST];
 	struct port_range port[MOST];
@@ -125,7 +126,10 @@ link_up(struct world *w)
 	w->chain[0] = (struct plan_chain){.name = "judge", .rule = w->rule, .nrule = NSET};
 	w->chain[1] = (struct plan_chain){.name = "forward", .entry = true, .base = true,
 	    .rule = &w->rule[NSET], .nrule = 1};
+	w->counter = (struct plan_counter){"dropped"};
+	w->rule[0].counter = 0;
 	w->p = (struct plan){.table = "mailreeve", .own_table = true, .set = w->set, .nset = NSET,
+	    .counter = &w->counter, .ncounter = 1,
 	    .chain = w->chain, .nchain = 2, .policy = "p", .point = "q"};
 	plan_seal(&w->p);
 }
@@ -514,6 +518,31 @@ an_edited_set_is_never_taken_for_its_old_content(void **unused)
 	world_end(b);
 }
 
+static void
+counters_alone_are_dumped_for_metrics(void **unused)
+{
+	struct nl_talk *t = fresh();
+	struct world *w = world_new(), *x = world_beside(w);
+	struct arena *a = arena_new();
+	const char *who;
+	struct nl_dump d;
+
+	(void)unused;
+	assert_int_equal(nl_talk_counters(t, a, "mailreeve", &d), 0);
+	assert_int_equal(d.nobject, 0);
+	assert_int_equal(apply(t, &w->p, (struct nl_salt){0}, true), 0);
+	assert_int_equal(edit(t, &w->p, &x->p, &who), 0);
+	assert_int_equal(nl_talk_counters(t, a, "mailreeve", &d), 0);
+	assert_int_equal(d.nobject, 1);
+	assert_string_equal(d.object[0].name, "dropped");
+	assert_int_equal(d.object[0].packets, 0);
+	assert_int_equal(d.nset + d.nchain + d.nrule, 0);
+	arena_free(a);
+	world_end(w);
+	world_end(x);
+	nl_talk_close(t);
+}
+
 /* Deletes a counter as somebody else would. */
 static void
 delete_counter(struct nl_talk *t, const char *name)
@@ -560,7 +589,10 @@ without_its_counter_no_set_is_believed(void **unused)
 			if (!strncmp(d.object[i].name, NL_EDITED, strlen(NL_EDITED)))
 				name = d.object[i].name;
 		assert_non_null(name);
+		assert_true(nl_edits_agree(&a->p, &d));
 		delete_counter(t, which ? NL_STAMP : name);
+		d = look(t, m, NL_DUMP_RULES);
+		assert_false(nl_edits_agree(&a->p, &d));
 		assert_false(in_force(t, &a->p, true));
 		assert_false(in_force(t, &b->p, true));
 		assert_int_equal(edit(t, &b->p, &a->p, &who), -EOPNOTSUPP);
@@ -1000,6 +1032,7 @@ main(void)
 		cmocka_unit_test(edited_sets_hold_what_a_fresh_load_holds),
 		cmocka_unit_test(an_edited_set_is_never_taken_for_its_old_content),
 		cmocka_unit_test(without_its_counter_no_set_is_believed),
+		cmocka_unit_test(counters_alone_are_dumped_for_metrics),
 		cmocka_unit_test(what_cannot_be_done_in_place_is_refused),
 		cmocka_unit_test(a_third_of_a_set_is_too_much),
 		cmocka_unit_test(an_edit_at_another_generation_changes_nothing),
