@@ -207,7 +207,7 @@ tell(struct spool *s, struct spool_claim *c, const struct spool_result *r)
 		form_line(&c->late, &(struct form_line){.event = fate_event[a.fate], .at = s->now,
 			.which = which, .n = n, .attempts = c->part->attempts,
 			.next = a.fate == SPOOL_FATE_DEFERRED ? c->next_try : 0,
-			.owed = a.report, .relay = c->part->relay->name, .reply = a.reply});
+			.owed = c->report[i], .relay = c->part->relay->name, .reply = a.reply});
 	}
 }
 

@@ -23,6 +23,9 @@ enum {
 	SPOOL_NAME = SPOOL_ID_LEN + 8,
 };
 
+/* Ids grow from the clock's microseconds; what is far beyond is not ours (year 2255). */
+#define SPOOL_ID_MOST ((uint64_t)1 << 53)
+
 /* ---- a heap of times ---- */
 
 struct node {

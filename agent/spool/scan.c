@@ -10,9 +10,6 @@
 #include "spool/inside.h"
 #include "spool/io.h"
 
-/* Ids grow from the clock's microseconds; what is far beyond is not ours (year 2255). */
-static const uint64_t id_most = (uint64_t)1 << 53;
-
 struct seen {
 	uint64_t *id;                /* 2 * id + (1: still .new) */
 	size_t n, cap;
@@ -59,7 +56,7 @@ names(struct spool *s, struct seen *v)
 		if (fresh || strlen(d->d_name) == SPOOL_ID_LEN)
 			memcpy(name, d->d_name, SPOOL_ID_LEN);
 		id = spool_id_of(name);
-		if (id && id < id_most)
+		if (id && id < SPOOL_ID_MOST)
 			r = see(v, 2 * id + fresh);
 		else
 			s->found.stray++;

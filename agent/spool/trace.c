@@ -112,6 +112,30 @@ log_open(struct spool *s)
 	return 0;
 }
 
+/* No id twice, even when the clock has gone back: those of messages that
+ * ended last stand at the log's end. */
+static int
+last_ids(struct spool *s)
+{
+	uint64_t from = s->log_size > sizeof s->scratch ? s->log_size - sizeof s->scratch : 0;
+	int64_t got = io_read(s->log, s->scratch, sizeof s->scratch, from);
+
+	if (got < 0)
+		return (int)got;
+	for (int64_t i = 0; i + SPOOL_ID_LEN < got; i++) {
+		char text[SPOOL_ID_LEN + 1] = "";
+		uint64_t id;
+
+		if ((i && s->scratch[i - 1] != '\n') || s->scratch[i + SPOOL_ID_LEN] != '\t')
+			continue;
+		memcpy(text, s->scratch + i, SPOOL_ID_LEN);
+		id = spool_id_of(text);
+		if (id > s->last_id && id < SPOOL_ID_MOST)
+			s->last_id = id;
+	}
+	return 0;
+}
+
 int
 trace_open(struct spool *s)
 {
@@ -121,7 +145,8 @@ trace_open(struct spool *s)
 	if (r)
 		return r;
 	s->log_no = high ? high : 1;
-	return log_open(s);
+	r = log_open(s);
+	return r ? r : last_ids(s);
 }
 
 struct lines {
