@@ -1,0 +1,168 @@
+#include "role/apply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "addr/addr.h"
+#include "base/arena.h"
+#include "nl/dump.h"
+
+enum {
+	INET = 1,                  /* NFPROTO_INET */
+	SECOND = 1000000,          /* microseconds */
+	LONGEST = 366 * 24 * 3600, /* seconds of a block, at most */
+	LEAST_BITS4 = 8, LEAST_BITS6 = 16, /* of a prefix: more addresses are no block but a policy */
+};
+
+static void
+forget_past(struct apply *x, uint64_t now)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < x->nblocked; i++)
+		if (x->blocked[i].until > now)
+			x->blocked[n++] = x->blocked[i];
+	x->nblocked = n;
+}
+
+/* What is to be blocked into the kernel; nothing: the table goes. */
+static int
+put(struct apply *x, uint64_t now)
+{
+	struct arena *a = arena_new();
+	struct nl_blocked *v = arena_array(a, x->nblocked, struct nl_blocked);
+	struct nl_batch b;
+	struct nl_dump d;
+	int err = -EAGAIN;
+
+	for (uint32_t i = 0; i < x->nblocked; i++)
+		v[i] = (struct nl_blocked){x->blocked[i].prefix,
+		    (x->blocked[i].until - now) / 1000 + 1};
+	for (int i = 0; i < APPLY_TRIES && (err == -EAGAIN || err == -ERESTART || err == -ENOBUFS);
+	    i++) {
+		err = nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_RULES, APPLY_TRIES, &d);
+		if (err || (!x->nblocked && !d.ntable))
+			continue;
+		err = x->nblocked ? nl_block(a, v, x->nblocked, !nl_block_whole(&d), d.genid, &b) :
+		    nl_block_remove(a, d.genid, &b);
+		if (err)
+			break;
+		err = nl_talk_send(x->t, &b, NULL);
+		if (!err) {
+			x->block_gen = nl_gen_after(d.genid, &b);
+			apply_own_elsewhere(x, d.genid, x->block_gen);
+		}
+		nl_batch_free(&b);
+	}
+	arena_free(a);
+	return err;
+}
+
+static int
+find(const struct apply *x, const struct nl_prefix *p)
+{
+	for (uint32_t i = 0; i < x->nblocked; i++) {
+		const struct nl_prefix *q = &x->blocked[i].prefix;
+
+		if (q->v6 == p->v6 && q->lo == p->lo && q->hi == p->hi)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* What people may block. */
+static const char *
+unfit(const struct addr_prefix *p)
+{
+	const u128 loop4 = (u128)127 << 24;
+
+	if (p->family == ADDR_V4 && p->lo <= loop4 + 0xffffff && p->hi >= loop4)
+		return "that is this host itself";
+	if (p->family == ADDR_V6 && p->lo <= 1)
+		return "that is this host itself";
+	if (p->bits < (p->family == ADDR_V4 ? LEAST_BITS4 : LEAST_BITS6))
+		return "so many addresses are for the policy, not for a block";
+	return NULL;
+}
+
+int
+apply_block(struct apply *x, const char *address, uint64_t seconds, uint64_t now,
+    char text[APPLY_WORDS])
+{
+	struct addr_prefix p;
+	enum addr_wrong wrong = addr_prefix_read(address, strlen(address), &p, NULL);
+	const char *no = wrong != ADDR_OK ? addr_wrong_text(wrong) : unfit(&p);
+	struct apply_blocked was = {0};
+	struct nl_prefix q;
+	int at, err;
+
+	if (no) {
+		snprintf(text, APPLY_WORDS, "%.100s: %s", address, no);
+		return -EINVAL;
+	}
+	forget_past(x, now);
+	q = (struct nl_prefix){p.family == ADDR_V6, p.lo, p.hi};
+	at = find(x, &q);
+	if (at < 0 && (!seconds || x->nblocked == APPLY_BLOCKS)) {
+		snprintf(text, APPLY_WORDS, seconds ? "%u prefixes are blocked already" :
+		    "it is not blocked", APPLY_BLOCKS);
+		return seconds ? -ENOSPC : -ENOENT;
+	}
+	if (at < 0)
+		x->blocked[at = (int)x->nblocked++] = (struct apply_blocked){.prefix = q};
+	was = x->blocked[at];
+	if (seconds)
+		x->blocked[at].until = now + (seconds < LONGEST ? seconds : LONGEST) * SECOND;
+	else
+		x->blocked[at] = x->blocked[--x->nblocked];
+	err = put(x, now);
+	if (!err)
+		return 0;
+	/* as it was */
+	if (!seconds) {
+		x->blocked[x->nblocked++] = was;
+	} else {
+		x->blocked[at] = was;
+		forget_past(x, now);
+	}
+	snprintf(text, APPLY_WORDS, "the kernel did not take it: %s", strerror(-err));
+	return err;
+}
+
+void
+apply_block_begin(struct apply *x, uint64_t now)
+{
+	struct arena *a = arena_new();
+	struct nl_blocked *v;
+	struct nl_dump d;
+	uint32_t n = 0;
+
+	if (!nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_ALL, APPLY_TRIES, &d)) {
+		v = nl_block_read(a, &d, &n);
+		for (uint32_t i = 0; i < n && i < APPLY_BLOCKS; i++)
+			x->blocked[x->nblocked++] = (struct apply_blocked){v[i].range,
+			    now + v[i].ms * 1000};
+		if (!n && d.ntable)
+			put(x, now);
+		x->block_gen = d.genid;
+	}
+	arena_free(a);
+}
+
+void
+apply_block_watch(struct apply *x, uint32_t gen, uint64_t now)
+{
+	struct arena *a;
+	struct nl_dump d;
+
+	forget_past(x, now);
+	x->block_gen = gen;
+	if (!x->nblocked)
+		return;
+	a = arena_new();
+	if (!nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_RULES, 1, &d) &&
+	    !nl_block_whole(&d) && !put(x, now))
+		apply_note(x, "the table of blocked addresses was changed, and is made again");
+	arena_free(a);
+}
