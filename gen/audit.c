@@ -12,23 +12,13 @@
 
 #include "base/arena.h"
 #include "gen/commands.h"
-#include "gen/describe.h"
 #include "gen/prove.h"
 #include "gen/unit.h"
 #include "nl/form.h"
 #include "prove/replay.h"
+#include "tell/region.h"
 
-enum { REGIONS = 1000, TEXT = 1 << 16, INPUT_MOST = 1 << 28 };
-
-static const struct {
-	const char *word, *text;   /* in JSON; for people */
-} kind[PROVE_NKIND] = {
-	[PROVE_ALLOWS] = {"allows", "the ruleset allows what the policy refuses"},
-	[PROVE_FORBIDS] = {"forbids", "the ruleset refuses what the policy allows"},
-	[PROVE_MAY] = {"may", "the ruleset and the policy differ by a limit"},
-	[PROVE_OTHERWISE] = {"otherwise", "the ruleset does it in another way than the policy says"},
-	[PROVE_UNKNOWN] = {"unknown", "it cannot be known what the ruleset does"},
-};
+enum { REGIONS = 1000, INPUT_MOST = 1 << 28 };
 
 static int
 uid_of(void *arg, const char *name, uint32_t *uid)
@@ -54,27 +44,6 @@ cgroup_of(void *arg, const char *path, uint64_t *id)
 		return -errno;
 	*id = st.st_ino;
 	return 0;
-}
-
-/* The region as flow's box, for the words of describe. */
-static struct flow_box
-box_of(const struct prove_region *r)
-{
-	struct flow_box b = {.witness = r->witness};
-
-	for (int k = 0; k < FLOW_NFIELD; k++) {
-		b.field[k].v = r->field[k].v;
-		b.field[k].n = r->field[k].n;
-	}
-	return b;
-}
-
-static void
-witness_put(struct buf *out, struct unit *u, const struct flow_box *b,
-    const struct prove_region *r)
-{
-	describe_packet(out, u->a, &r->witness, b->field[FLOW_DATE].n);
-	describe_more(out, u->c.flow, b, r->x);
 }
 
 /* What became of a witness that was sent. */
@@ -122,80 +91,6 @@ sent_json(struct buf *out, const struct sent *s)
 }
 
 static void
-region_human(struct buf *out, struct unit *u, const struct prove_region *r, const struct sent *s)
-{
-	struct flow_box b = box_of(r);
-
-	buf_printf(out, "  %s\n", kind[r->kind].text);
-	describe_region(out, u->c.flow, &b);
-	buf_str(out, "    witness   ");
-	witness_put(out, u, &b, r);
-	buf_printf(out, "\n    policy    %s", describe_verdict(r->leaf->verdict, r->leaf->observe));
-	if (r->leaf->limits)
-		buf_printf(out, " (%s)", flow_limits_text(u->c.flow, r->leaf->limits));
-	for (unsigned i = 0; i < r->leaf->nstmt; i++)
-		buf_printf(out, "%s%s", i ? "; " : " by ",
-		    describe_stmt(u->a, u->c.text, r->leaf->stmt[i]));
-	buf_printf(out, "\n    ruleset   %s", r->is);
-	if (r->rule) {
-		buf_str(out, " by ");
-		prove_rule_put(out, r->rule);
-		if (r->rule->number)
-			buf_printf(out, "\n              %s", r->rule->text);
-	} else {
-		buf_str(out, ": no rule decides");
-	}
-	buf_chr(out, '\n');
-	if (s)
-		sent_human(out, s, r);
-}
-
-static void
-region_json(struct buf *out, struct unit *u, const struct prove_region *r, const struct sent *s)
-{
-	struct flow_box b = box_of(r);
-	struct buf w = BUF_INIT(TEXT);
-
-	buf_printf(out, "{\"kind\": \"%s\", \"region\": ", kind[r->kind].word);
-	describe_region_json(out, &b);
-	buf_str(out, ", \"witness\": ");
-	witness_put(&w, u, &b, r);
-	buf_json(out, w.p ? w.p : "");
-	buf_free(&w);
-	buf_printf(out, ", \"policy\": {\"verdict\": \"%s\", \"observed\": %s, \"limits\": ",
-	    flow_verdict_name(r->leaf->verdict), r->leaf->observe ? "true" : "false");
-	buf_json(out, flow_limits_text(u->c.flow, r->leaf->limits));
-	buf_str(out, ", \"statements\": [");
-	for (unsigned i = 0; i < r->leaf->nstmt; i++) {
-		buf_str(out, i ? ", " : "");
-		describe_stmt_json(out, u->c.text, r->leaf->stmt[i]);
-	}
-	buf_str(out, "]}, \"ruleset\": {\"does\": ");
-	buf_json(out, r->is);
-	if (r->rule) {
-		buf_str(out, ", \"family\": ");
-		buf_json(out, r->rule->family);
-		buf_str(out, ", \"table\": ");
-		buf_json(out, r->rule->table);
-		buf_str(out, ", \"chain\": ");
-		buf_json(out, r->rule->chain);
-		buf_printf(out, ", \"handle\": %llu", (unsigned long long)r->rule->handle);
-		if (r->rule->number)
-			buf_printf(out, ", \"rule\": %u", r->rule->number);
-		if (r->rule->comment) {
-			buf_str(out, ", \"comment\": ");
-			buf_json(out, r->rule->comment);
-		}
-		buf_str(out, ", \"text\": ");
-		buf_json(out, r->rule->text);
-	}
-	buf_chr(out, '}');
-	if (s)
-		sent_json(out, s);
-	buf_chr(out, '}');
-}
-
-static void
 print(struct buf *out, struct unit *u, const char *point, const char *ruleset,
     const struct prove *p, const struct sent *sent, bool json)
 {
@@ -212,11 +107,18 @@ print(struct buf *out, struct unit *u, const char *point, const char *ruleset,
 		    p->nregion, p->nregion == 1 ? "" : "s");
 	}
 	for (size_t i = 0; i < p->nregion; i++) {
+		const struct prove_region *r = &p->region[i];
+
 		if (json) {
-			buf_str(out, i ? ",\n  " : "\n  ");
-			region_json(out, u, &p->region[i], sent ? &sent[i] : NULL);
+			buf_str(out, i ? ",\n  {" : "\n  {");
+			region_json(out, u->a, u->c.flow, u->c.text, r);
+			if (sent)
+				sent_json(out, &sent[i]);
+			buf_chr(out, '}');
 		} else {
-			region_human(out, u, &p->region[i], sent ? &sent[i] : NULL);
+			region_tell(out, u->a, u->c.flow, u->c.text, r);
+			if (sent)
+				sent_human(out, &sent[i], r);
 		}
 	}
 	if (json)

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "gen/describe.h"
+#include "tell/describe.h"
+#include "tell/region.h"
 
 enum { TEXT = 1 << 16 };
 
@@ -80,19 +81,6 @@ is_machine(const struct prove *p, int err)
 	return false;
 }
 
-void
-prove_rule_put(struct buf *out, const struct prove_rule *r)
-{
-	if (r->number)
-		buf_printf(out, "rule %u of chain %s", r->number, r->chain);
-	else
-		buf_printf(out, "%s of chain %s", r->text, r->chain);
-	buf_printf(out, " (table %s %s, handle %llu)", r->family, r->table,
-	    (unsigned long long)r->handle);
-	if (r->comment)
-		buf_printf(out, " \"%s\"", r->comment);
-}
-
 int
 prove_point(struct unit *u, const struct policy_point *pt, bool insist)
 {
@@ -116,7 +104,7 @@ prove_point(struct unit *u, const struct policy_point *pt, bool insist)
 	b = &p.region[0];
 	describe_packet(&packet, u->a, &b->witness, b->field[FLOW_DATE].n);
 	if (b->rule)
-		prove_rule_put(&rule, b->rule);
+		region_rule(&rule, b->rule);
 	else
 		buf_str(&rule, "no rule alone");
 	g = diag_add(u->d, DIAG_E2003, pt->meta.at,

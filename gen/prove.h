@@ -18,8 +18,4 @@ prove_point(struct unit *u, const struct policy_point *pt, bool insist);
 int
 prove_cannot(const char *command, const struct prove *p, int err);
 
-/* Adds a rule for people: "rule 3 of chain forward (inet filter, handle 7) "comment"". */
-void
-prove_rule_put(struct buf *out, const struct prove_rule *r);
-
 #endif

@@ -37,7 +37,7 @@ uid_of(void *arg, const char *name, uint32_t *uid)
 		while (hash_names_find(m->taken, (const char *)&m->next, sizeof m->next) != UINT32_MAX)
 			m->next++;
 		ARENA_PUSH(m->a, m->uservalue, m->nuser, m->capuser) =
-		    (struct vm_name){m->next++, flow_user_value(m->flow, name, false)};
+		    (struct vm_name){m->next++, flow_user_value(m->flow, name, true)};
 	}
 	*uid = (uint32_t)m->uservalue[i].id;
 	return 0;
@@ -52,7 +52,7 @@ cgroup_of(void *arg, const char *path, uint64_t *id)
 
 	if (fresh)
 		ARENA_PUSH(m->a, m->unitvalue, m->nunit, m->capunit) =
-		    (struct vm_name){FIRST_UNIT + i, flow_unit_value(m->flow, path, false)};
+		    (struct vm_name){FIRST_UNIT + i, flow_unit_value(m->flow, path, true)};
 	*id = FIRST_UNIT + i;
 	return 0;
 }

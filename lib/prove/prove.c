@@ -8,58 +8,6 @@
 
 enum { TRIES = 10 };
 
-/* What the kernel behind the socket holds, compared; closes it. */
-static int
-read_and_compare(struct prove *p, struct nl_talk *t, const struct vm_world *w)
-{
-	struct nl_dump d;
-	int err;
-
-	p->step = PROVE_READ;
-	err = nl_talk_dump(t, p->a, 0, NULL, NL_DUMP_ALL, TRIES, &d);
-	nl_talk_close(t);
-	if (err)
-		return err;
-	p->step = PROVE_EXECUTE;
-	return region_compare(p, NULL, &(struct side){&d, w});
-}
-
-int
-prove_plan(struct prove *p, const struct plan *plan)
-{
-	struct vm_world w = {0};
-	struct nl_talk *t;
-	int err;
-
-	p->who = NULL;
-	p->step = PROVE_SPACE;
-	err = space_open(&t);
-	if (err)
-		return err;
-	p->step = PROVE_LOAD;
-	err = load_plan(p, t, plan, &w);
-	if (err) {
-		nl_talk_close(t);
-		return err;
-	}
-	return read_and_compare(p, t, &w);
-}
-
-int
-prove_file(struct prove *p, const char *path)
-{
-	struct vm_world w = {0};
-	struct nl_talk *t;
-	int err;
-
-	p->who = NULL;
-	err = space_open_with(p, path, &t);
-	if (err)
-		return err;
-	load_names(p, &w);
-	return read_and_compare(p, t, &w);
-}
-
 /* The names of interfaces, for rules that know them by number. */
 static void
 interfaces(struct prove *p, struct vm_world *w)
@@ -77,21 +25,112 @@ interfaces(struct prove *p, struct vm_world *w)
 	if_freenameindex(all);
 }
 
+/* A socket to a kernel that has the ruleset; of a plan the names of its numbers too. */
+static int
+reach(struct prove *p, const struct prove_source *s, struct nl_talk **t, struct vm_world *w)
+{
+	int err = 0;
+
+	p->who = NULL;
+	*w = (struct vm_world){0};
+	switch (s->from) {
+	case PROVE_PLAN:
+		p->step = PROVE_SPACE;
+		err = space_open(t);
+		if (err)
+			return err;
+		p->step = PROVE_LOAD;
+		err = load_plan(p, *t, s->plan, w);
+		if (err)
+			nl_talk_close(*t);
+		break;
+	case PROVE_FILE:
+		err = space_open_with(p, s->path, t);
+		break;
+	case PROVE_LIVE:
+		p->step = PROVE_READ;
+		err = nl_talk_open(t);
+		break;
+	}
+	return err;
+}
+
+/* The ruleset as it was read back. */
+static int
+read_back(struct prove *p, const struct prove_source *s, struct nl_dump *d, struct vm_world *w)
+{
+	struct nl_talk *t = NULL;
+	int err = reach(p, s, &t, w);
+
+	if (err)
+		return err;
+	p->step = PROVE_READ;
+	err = nl_talk_dump(t, p->a, 0, NULL, NL_DUMP_ALL, TRIES, d);
+	nl_talk_close(t);
+	p->step = err ? PROVE_READ : PROVE_EXECUTE;
+	return err;
+}
+
+/* The names of this machine, for what is not of a plan: all that the flow knows by now. */
+static void
+names(struct prove *p, const struct prove_source *s, struct vm_world *w)
+{
+	if (s->from != PROVE_PLAN)
+		load_names(p, w);
+	if (s->from == PROVE_LIVE)
+		interfaces(p, w);
+}
+
+int
+prove_source(struct prove *p, const struct prove_source *s)
+{
+	struct vm_world w;
+	struct nl_dump d;
+	int err = read_back(p, s, &d, &w);
+
+	if (err)
+		return err;
+	names(p, s, &w);
+	return region_compare(p, NULL, &(struct side){&d, &w});
+}
+
+int
+prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is,
+    int *failed)
+{
+	struct vm_world w[2];
+	struct nl_dump d[2];
+	int err;
+
+	*failed = 0;
+	err = read_back(p, was, &d[0], &w[0]);
+	if (err)
+		return err;
+	*failed = 1;
+	err = read_back(p, is, &d[1], &w[1]);
+	if (err)
+		return err;
+	names(p, was, &w[0]);
+	names(p, is, &w[1]);
+	return region_compare(p, &(struct side){&d[0], &w[0]}, &(struct side){&d[1], &w[1]});
+}
+
+int
+prove_plan(struct prove *p, const struct plan *plan)
+{
+	return prove_source(p, &(struct prove_source){.from = PROVE_PLAN, .plan = plan});
+}
+
+int
+prove_file(struct prove *p, const char *path)
+{
+	return prove_source(p, &(struct prove_source){.from = PROVE_FILE, .path = path});
+}
+
 int
 prove_live(struct prove *p)
 {
-	struct vm_world w = {0};
-	struct nl_talk *t;
-	int err;
-
-	p->who = NULL;
-	p->step = PROVE_READ;
-	err = nl_talk_open(&t);
-	if (err)
-		return err;
-	load_names(p, &w);
-	interfaces(p, &w);
-	return read_and_compare(p, t, &w);
+	return prove_source(p, &(struct prove_source){.from = PROVE_LIVE});
 }
 
 int

@@ -125,6 +125,29 @@ prove_file(struct prove *p, const char *path);
 int
 prove_live(struct prove *p);
 
+/* Where a ruleset comes from. */
+enum prove_from {
+	PROVE_PLAN,                /* `plan`, as prove_plan() */
+	PROVE_FILE,                /* `path`, as prove_file() */
+	PROVE_LIVE,                /* as prove_live() */
+};
+
+struct prove_source {
+	enum prove_from from;
+	const struct plan *plan;
+	const char *path;
+};
+
+/* Any of the three above. */
+int
+prove_source(struct prove *p, const struct prove_source *s);
+
+/* Two rulesets with each other, as prove_dumps(). What is not done is told of the one that
+ * `failed` has the number of: 0, 1. */
+int
+prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is,
+    int *failed);
+
 /* A dump with all its rules and elements (nl/record.h), of a kernel that we need not reach: no
  * namespace, no socket, no file. w may be NULL. */
 int
