@@ -150,12 +150,36 @@ flags_among(struct exec *x, const struct ivals *s)
 	return fdd_range(x->v->f, FLOW_SYN, 1, 1, side[1], side[0]);
 }
 
-static fdd_ref
-interface_among(struct exec *x, enum flow_field field, const struct ivals *s)
+/* A name ends with its first zero: of values alike up to there one alone can be. iptables
+ * compares no further, nft all of the 16 bytes. */
+static void
+names_only(struct arena *a, const struct ivals *s, struct ivals *out)
 {
-	struct ivals lo = {0}, rest = {0};
+	for (size_t i = 0; i < s->n; i++) {
+		u128 lo = s->v[i].lo, hi = s->v[i].hi;
+		unsigned shift = 128;
+		bool ended = false;
+
+		do {
+			shift -= 8;
+			ended = !(lo >> shift & 0xff);
+		} while (shift && !ended && lo >> shift == hi >> shift);
+		if (!ended || lo >> shift != hi >> shift)
+			ival_add(a, out, lo, hi);
+		else if (!(lo & (((u128)1 << shift) - 1)))
+			ival_add(a, out, lo, lo);
+	}
+	ival_finish(out);
+}
+
+static fdd_ref
+interface_among(struct exec *x, enum flow_field field, const struct ivals *any)
+{
+	struct ivals lo = {0}, rest = {0}, names = {0};
+	const struct ivals *s = &names;
 	fdd_ref r;
 
+	names_only(x->v->a, any, &names);
 	ival_add(x->v->a, &lo, LOOPBACK_NAME, LOOPBACK_NAME);
 	if (ival_has(s->v, s->n, LOOPBACK_NAME - 1))
 		ival_or(x->v->a, &rest, s, &lo);
