@@ -15,7 +15,11 @@ enum ctl_op {
 
 enum ctl_tell { CTL_OUT = 1, CTL_ERR, CTL_END };
 
-enum { CTL_FORCE = 1, CTL_JSON = 2 };
+enum {
+	CTL_FORCE = 1,
+	CTL_JSON = 2,            /* STATUS */
+	CTL_NOW = 4,             /* DRIFT: compare now */
+};
 
 enum { CTL_MOST_TEXT = 32 << 10 }; /* bytes of one piece of text */
 

@@ -46,6 +46,10 @@ MAP = {
                    'agent/ipc', 'agent/jail', 'agent/log', 'agent/peer'],
     'agent/smtp': ['lib/base', 'lib/mail'],
     'agent/spool': ['lib/base'],
+    'agent/state': ['lib/base'],
+    'agent/parent': ['lib/base', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/role', 'agent/state'],
+    'agent/ctl': ['lib/base', 'agent/ipc'],
+    'agent': ['lib/base', 'lib/plan', 'lib/nl', 'agent/log', 'agent/parent', 'agent/peer', 'agent/role'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
@@ -77,7 +81,9 @@ GENERIC = {'lib/flow': ['lib/flow/field', 'lib/flow/ival', 'lib/flow/fdd']}
 # room: of these rooms it may include these headers alone
 PARTS = {'lib/vm': {'lib/flow': ['flow/field.h', 'flow/ival.h', 'flow/fdd.h'],
                     'lib/nl': ['nl/dump.h', 'nl/xtread.h']},
-         'agent/smtp': {'lib/mail': ['mail/mail.h']}}
+         'agent/smtp': {'lib/mail': ['mail/mail.h']},
+         # the parent has no parsers: of the roles it knows only how an attempt is told
+         'agent/parent': {'agent/role': ['role/attempt_ring.h', 'role/attempt_text.h']}}
 
 BANNED = ['strcpy', 'strcat', 'sprintf', 'vsprintf', 'gets', 'strtok', 'atoi', 'atol', 'alloca',
           'popen', 'system', 'cidr_from_str', 'cidr_to_str']

@@ -1,0 +1,368 @@
+/*
+ * mailreevectl: what an administrator says to the agent. It knows no policy and touches no rule:
+ * it sends one request over the control socket and prints what comes back.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/near.h"
+#include "ipc/ctl.h"
+
+/* ---- the table ----------------------------------------------------------------------------- */
+
+enum option { OPT_CONFIRM, OPT_FOR, OPT_FORCE, OPT_JSON, OPT_NOW, OPT_LAST, OPT_RUN, OPT_HELP, OPT_N };
+
+static const struct option_row {
+	const char *name, *value, *text;
+} option[OPT_N] = {
+	[OPT_CONFIRM] = {"confirm", "TIME", "revert by itself unless `confirm` follows within so long: 10min"},
+	[OPT_FOR] = {"for", "TIME", "for so long: 90s, 10min, 1h, 2d"},
+	[OPT_FORCE] = {"force", NULL, "even where it would cut the connection that it is sent over"},
+	[OPT_JSON] = {"json", NULL, "as JSON"},
+	[OPT_NOW] = {"now", NULL, "compare the live rules with the policy now"},
+	[OPT_LAST] = {"last", "N", "at most so many; 20"},
+	[OPT_RUN] = {"run", "DIR", "where control.sock is; $MAILREEVE_RUN, or /run/mailreeve"},
+	[OPT_HELP] = {"help", NULL, "print this help"},
+};
+
+enum word { WORD_NONE, WORD_NUMBER, WORD_ADDRESS };
+
+static const struct command {
+	const char *name;
+	enum ctl_op op;
+	const char *synopsis;
+	enum word word;
+	bool needs_word;
+	unsigned options;          /* bits 1 << enum option */
+	const char *text;
+} command[] = {
+	{"status", CTL_STATUS, "[--json]", WORD_NONE, false, 1 << OPT_JSON,
+	    "what is in force, whether it is what the policy on disk says, and all that is amiss; exit "
+	    "status 1 where something is"},
+	{"check", CTL_CHECK, "", WORD_NONE, false, 0,
+	    "look at the rules in the kernel now, set by set"},
+	{"plan", CTL_PLAN, "", WORD_NONE, false, 0,
+	    "what would change, as regions of packets with a witness each, beside the rules that are "
+	    "live; the plan is saved under a number; exit status 1 where something would"},
+	{"apply", CTL_APPLY, "[N] [--confirm TIME] [--force]", WORD_NUMBER, false,
+	    1 << OPT_CONFIRM | 1 << OPT_FORCE,
+	    "compile the policy and put it in force, or the saved plan N, unless the rules have changed "
+	    "since"},
+	{"confirm", CTL_CONFIRM, "", WORD_NONE, false, 0, "keep what was applied with --confirm"},
+	{"rollback", CTL_ROLLBACK, "[N] [--force]", WORD_NUMBER, false, 1 << OPT_FORCE,
+	    "back to the generation before the present one, or N before it; what waits to be confirmed "
+	    "is taken back at once"},
+	{"history", CTL_HISTORY, "[--last N]", WORD_NONE, false, 1 << OPT_LAST,
+	    "the generations that were in force"},
+	{"block", CTL_BLOCK, "ADDRESS --for TIME", WORD_ADDRESS, true, 1 << OPT_FOR,
+	    "refuse all mail from and to an address or prefix for a while"},
+	{"unblock", CTL_UNBLOCK, "ADDRESS", WORD_ADDRESS, true, 0, "no longer"},
+	{"drift", CTL_DRIFT, "[--now] [--last N]", WORD_NONE, false, 1 << OPT_NOW | 1 << OPT_LAST,
+	    "what others have changed, who, and what it meant"},
+	{"attempts", CTL_ATTEMPTS, "[--last N] [--json]", WORD_NONE, false, 1 << OPT_LAST | 1 << OPT_JSON,
+	    "packets that statements with `log: true` refused, and whose they were"},
+	{"metrics", CTL_METRICS, "", WORD_NONE, false, 0, "counters, as Prometheus reads them"},
+	{"pause", CTL_PAUSE, "[--for TIME]", WORD_NONE, false, 1 << OPT_FOR,
+	    "do not heal what others change, for 15 minutes or so long"},
+	{"resume", CTL_PAUSE, "", WORD_NONE, false, 0, "heal again"},
+	{"remove", CTL_REMOVE, "", WORD_NONE, false, 0,
+	    "take all rules down; they stay down until `apply`"},
+};
+enum { NCOMMAND = sizeof command / sizeof command[0] };
+
+static const char about[] =
+    "Asks the agent mailreeved, or tells it what to do. Root may, and the members of the agent's "
+    "group. Times are written 90s, 10min, 1h, 2d.";
+
+static void
+help(void)
+{
+	printf("usage: mailreevectl COMMAND [OPTION ...] [WORD]\n\n%s\n\n", about);
+	for (int i = 0; i < NCOMMAND; i++)
+		printf("  %s %s\n      %s\n", command[i].name, command[i].synopsis, command[i].text);
+	printf("\n");
+	for (int i = 0; i < OPT_N; i++)
+		printf("  --%s%s%s\n      %s\n", option[i].name, option[i].value ? " " : "",
+		    option[i].value ? option[i].value : "", option[i].text);
+}
+
+static void
+manual(void)
+{
+	printf(".\\\" Printed by `mailreevectl manual`; the tables in agent/ctl are its source.\n"
+	    ".TH MAILREEVECTL 8\n.SH NAME\nmailreevectl \\- question and control the mail policy agent\n"
+	    ".SH SYNOPSIS\n.B mailreevectl\n\\fICOMMAND\\fP [\\fIOPTION\\fP ...] [\\fIWORD\\fP]\n"
+	    ".SH DESCRIPTION\n%s\n.SH COMMANDS\n", about);
+	for (int i = 0; i < NCOMMAND; i++)
+		printf(".TP\n.B %s\\fR %s\n%s\n", command[i].name, command[i].synopsis, command[i].text);
+	printf(".SH OPTIONS\n");
+	for (int i = 0; i < OPT_N; i++)
+		printf(".TP\n.B \\-\\-%s\\fR %s\n%s\n", option[i].name,
+		    option[i].value ? option[i].value : "", option[i].text);
+	printf(".SH EXIT STATUS\n0 done; 1 no: something differs, is amiss, or was refused; 2 wrong use; "
+	    "3 the machine, or the agent, failed.\n.SH ENVIRONMENT\nSSH_CONNECTION: the connection that "
+	    "an apply must not cut. MAILREEVE_RUN: see \\-\\-run.\n.SH SEE ALSO\nmailreeved(8), "
+	    "mailreeve(1)\n");
+}
+
+/* ---- reading the command line ------------------------------------------------------------------ */
+
+static const char *
+command_at(const void *arg, size_t i)
+{
+	(void)arg;
+	return i < NCOMMAND ? command[i].name : NULL;
+}
+
+static bool
+number(const char *s, uint64_t most, uint64_t *out, const char **rest)
+{
+	char *end;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(s, &end, 10);
+	*rest = end;
+	return !errno && *out <= most;
+}
+
+/* "10min": seconds. */
+static bool
+seconds(const char *s, uint64_t *out)
+{
+	static const struct unit {
+		const char *name;
+		uint64_t n;
+	} unit[] = {
+		{"s", 1}, {"sec", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"hour", 3600}, {"hours", 3600},
+		{"d", 86400}, {"day", 86400}, {"days", 86400},
+	};
+	const char *rest;
+
+	if (!number(s, 100000000, out, &rest))
+		return false;
+	while (*rest == ' ')
+		rest++;
+	for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++)
+		if (!strcmp(rest, unit[i].name)) {
+			*out *= unit[i].n;
+			return *out > 0;
+		}
+	return false;
+}
+
+static int
+wrong(const struct command *c, const char *what, const char *word)
+{
+	fprintf(stderr, "mailreevectl %s: %s%s%s%s\nusage: mailreevectl %s %s\n", c->name, what,
+	    word ? " '" : "", word ? word : "", word ? "'" : "", c->name, c->synopsis);
+	return 2;
+}
+
+struct wish {
+	struct ctl_ask ask;
+	const char *run;
+};
+
+/* An option's value into the request. 0 or 2. */
+static int
+take(const struct command *c, enum option o, const char *value, struct wish *w)
+{
+	const char *rest;
+	uint64_t x;
+
+	switch (o) {
+	case OPT_CONFIRM:
+	case OPT_FOR:
+		if (!seconds(value, &w->ask.seconds))
+			return wrong(c, "a time is written 90s, 10min, 1h or 2d, not", value);
+		return 0;
+	case OPT_FORCE:
+		w->ask.flags |= CTL_FORCE;
+		return 0;
+	case OPT_JSON:
+		w->ask.flags |= CTL_JSON;
+		return 0;
+	case OPT_NOW:
+		w->ask.flags |= CTL_NOW;
+		return 0;
+	case OPT_LAST:
+		if (!number(value, 100000, &x, &rest) || *rest || x == 0)
+			return wrong(c, "--last takes a number, not", value);
+		w->ask.number = (uint32_t)x;
+		return 0;
+	case OPT_RUN:
+		w->run = value;
+		return 0;
+	case OPT_HELP:
+	case OPT_N:
+		break;
+	}
+	return 0;
+}
+
+/* Reads what follows the command. 0; 2 after a message; -1: help is wanted. */
+static int
+words(const struct command *c, int argc, char **argv, struct wish *w)
+{
+	bool seen = false;
+	int status;
+
+	for (int i = 2; i < argc; i++) {
+		const char *a = argv[i], *value, *eq = strchr(a, '='), *rest;
+		size_t n = eq ? (size_t)(eq - a) : strlen(a);
+		uint64_t x;
+		int k = 0;
+
+		if (strncmp(a, "--", 2) != 0) {
+			if (c->word == WORD_NONE || seen)
+				return wrong(c, "what is", a);
+			seen = true;
+			if (c->word == WORD_ADDRESS) {
+				w->ask.address = a;
+				continue;
+			}
+			if (!number(a, UINT32_MAX, &x, &rest) || *rest || x == 0)
+				return wrong(c, "a number is wanted, not", a);
+			w->ask.number = (uint32_t)x;
+			continue;
+		}
+		while (k < OPT_N && (n - 2 != strlen(option[k].name) || strncmp(a + 2, option[k].name, n - 2)))
+			k++;
+		if (k == OPT_HELP)
+			return -1;
+		if (k == OPT_N || (k != OPT_RUN && !(c->options >> k & 1)))
+			return wrong(c, "it does not take", a);
+		value = !option[k].value ? "" : eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
+		if (!value || (!option[k].value && eq))
+			return wrong(c, option[k].value ? "a value is missing behind" : "no value belongs to", a);
+		status = take(c, (enum option)k, value, w);
+		if (status)
+			return status;
+	}
+	if (c->needs_word && !seen)
+		return wrong(c, "an address is missing", NULL);
+	return 0;
+}
+
+/* ---- speaking ------------------------------------------------------------------------------------ */
+
+static int
+reach(const char *run)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd, n = snprintf(a.sun_path, sizeof a.sun_path, "%s/control.sock", run);
+
+	if (n < 0 || (size_t)n >= sizeof a.sun_path) {
+		fprintf(stderr, "mailreevectl: %s is too long\n", run);
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof a))
+		return fd;
+	fprintf(stderr, "mailreevectl: the agent cannot be reached at %s: %s%s\n", a.sun_path,
+	    strerror(errno), errno == EACCES ? " (only root and the agent's group may)" :
+	    errno == ENOENT || errno == ECONNREFUSED ? " (is mailreeved running?)" : "");
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* Prints what comes until the end. The exit status. */
+static int
+listen_to(int fd)
+{
+	const void *body;
+	struct ipc_in in;
+	int err, status = -1;
+
+	while (status < 0 && (err = ipc_recv_wait(fd, &in, -1)) == 1) {
+		if (in.type == CTL_END && !ipc_body(&in, &ctl_end_shape, &body)) {
+			status = (int)((const struct ctl_end *)body)->status;
+		} else if ((in.type == CTL_OUT || in.type == CTL_ERR) &&
+		    !ipc_body(&in, &ctl_text_shape, &body)) {
+			const struct ctl_text *t = body;
+
+			fwrite(t->bytes, 1, t->n, in.type == CTL_OUT ? stdout : stderr);
+			fflush(in.type == CTL_OUT ? stdout : stderr);
+		}
+		ipc_free(&in);
+	}
+	if (status < 0) {
+		fprintf(stderr, "mailreevectl: the agent ended before it had answered; what it was doing it "
+		    "has done whole or not at all: mailreevectl status\n");
+		return 3;
+	}
+	if (ferror(stdout) || fflush(stdout)) {
+		perror("mailreevectl: standard output");
+		return 3;
+	}
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct command *c = NULL;
+	const char *ssh = getenv("SSH_CONNECTION"), *run = getenv("MAILREEVE_RUN"), *near;
+	struct wish w = {.run = run && *run ? run : "/run/mailreeve"};
+	int fd, status;
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: mailreevectl COMMAND [OPTION ...] [WORD]; see mailreevectl --help\n");
+		return 2;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		help();
+		return fflush(stdout) ? 3 : 0;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("mailreevectl %s\n", MAILREEVE_VERSION);
+		return fflush(stdout) ? 3 : 0;
+	}
+	if (!strcmp(argv[1], "manual")) {
+		manual();
+		return fflush(stdout) ? 3 : 0;
+	}
+	for (int i = 0; i < NCOMMAND && !c; i++)
+		if (!strcmp(argv[1], command[i].name))
+			c = &command[i];
+	if (!c) {
+		near = near_of(argv[1], strlen(argv[1]), command_at, NULL);
+		fprintf(stderr, "mailreevectl: unknown command '%s'%s%s%s; see mailreevectl --help\n", argv[1],
+		    near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+		return 2;
+	}
+	if (c->op == CTL_PAUSE && !strcmp(c->name, "pause"))
+		w.ask.seconds = 15 * 60;
+	status = words(c, argc, argv, &w);
+	if (status < 0) {
+		printf("usage: mailreevectl %s %s\n\n%s\n", c->name, c->synopsis, c->text);
+		return 0;
+	}
+	if (status)
+		return status;
+	if (c->op == CTL_BLOCK && w.ask.seconds == 0)
+		return wrong(c, "for how long? --for 1h", NULL);
+	w.ask.connection = ssh && strlen(ssh) < 200 ? ssh : "";
+	fd = reach(w.run);
+	if (fd < 0)
+		return 3;
+	status = ipc_send_wait(fd, (uint32_t)c->op, 1, &ctl_ask_shape, &w.ask, NULL, 0, 10000);
+	if (status) {
+		fprintf(stderr, "mailreevectl: %s\n", status == -EPIPE ? "the agent has too many clients" :
+		    strerror(-status));
+		close(fd);
+		return 3;
+	}
+	status = listen_to(fd);
+	close(fd);
+	return status;
+}

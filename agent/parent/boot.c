@@ -1,0 +1,298 @@
+/*
+ * boot: what is put in force when the agent starts.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "parent/inside.h"
+
+enum { WAIT_LEAST = TICK_US / 2, WAIT_MOST = 60 * 1000000 };
+
+void
+parent_ready(struct parent *p)
+{
+	if (p->ready)
+		return;
+	p->ready = true;
+	notify_ready(p);
+}
+
+static void
+block_told(void *arg, struct ipc_in *in, int err)
+{
+	const void *body;
+
+	(void)arg;
+	if (!err)
+		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
+	if (!err)
+		err = -(int)((const struct apply_done *)body)->err;
+	if (err)
+		log_say(LOG_IS_WARNING, NULL, "a blocked address could not be blocked again: %s",
+		    strerror(-err));
+}
+
+/* Those whose time is not up are told again; a few at a time, as the channel takes them. */
+void
+blocks_send(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_REALTIME);
+
+	for (uint32_t i = 0; i < p->nblock; i++) {
+		struct apply_block b = {.address = p->block[i].address};
+		int err;
+
+		if (p->block[i].until <= now)
+			continue;
+		b.seconds = (p->block[i].until - now + 999999) / 1000000;
+		err = ask_apply(p, APPLY_BLOCK, &b, -1, APPLY_DONE, ASK_US, block_told, p);
+		if (err) {
+			p->blocks_from = i;
+			return;
+		}
+	}
+	p->blocks_from = p->nblock;
+}
+
+static void
+booted(struct op *o)
+{
+	struct parent *p = o->p;
+	uint32_t from = o->target;
+	int err;
+
+	if (o->done.err) {
+		snprintf(p->trouble, sizeof p->trouble, "generation %u cannot be put in force: %s%s%s", from,
+		    strerror((int)o->done.err), *o->said ? ": " : "", o->said);
+		if (o->done.err == EBADMSG || o->done.err == EPROTO) {
+			/* this agent cannot read that plan: an older one may do */
+			state_set_aside(p->state, STATE_IN_HISTORY, from, "the role apply cannot read its plan");
+			p->boot_due = true;
+			op_fail(o, 3, "%s", p->trouble);
+			return;
+		}
+		p->boot_wait = p->boot_wait ? p->boot_wait * 2 : WAIT_LEAST;
+		if (p->boot_wait > WAIT_MOST)
+			p->boot_wait = WAIT_MOST;
+		p->boot_at = now_us(CLOCK_MONOTONIC) + p->boot_wait;
+		op_fail(o, 3, "%s; tried again in %" PRIu64 " s", p->trouble, (p->boot_wait + 999999) / 1000000);
+		return;
+	}
+	op_out(o, "generation %u is in force (%u changes)\n", from, o->done.changes);
+	if (o->about.observe)
+		op_out(o, "MODE OBSERVE: nothing is refused\n");
+	if (o->drop_pending && (err = state_pending_drop(p->state)))
+		log_say(LOG_IS_WARNING, NULL, "pending cannot be removed: %s", strerror(-err));
+	p->boot_wait = 0;
+	p->names_due = true;
+	force_set(p, from, &o->about);
+	blocks_send(p);
+	parent_ready(p);
+	op_end(o, 0);
+}
+
+/* ---- which one ----------------------------------------------------------------------------- */
+
+/* What a confirm that was waited for means now: the number to be put in force. */
+static uint32_t
+decide(struct parent *p, struct op *o, uint32_t current)
+{
+	struct state_pending x;
+
+	if (state_pending(p->state, &x))
+		return current;
+	if (x.now == current) {
+		/* it was confirmed, and a death came between the two writes */
+		(void)state_pending_drop(p->state);
+		return current;
+	}
+	if (strcmp(x.boot, p->boot) == 0 && now_us(CLOCK_BOOTTIME) < x.boottime) {
+		p->pending = x;
+		p->waiting = true;
+		return x.now;
+	}
+	op_out(o, "generation %u was not confirmed%s: generation %u is in force again\n", x.now,
+	    strcmp(x.boot, p->boot) ? " before the machine was started anew" : " in time", current);
+	p->n.reverts++;
+	(void)state_ended(p->state, x.now, "reverted: not confirmed in time");
+	p->reverted_at_boot = true;
+	return current;
+}
+
+/* No rules were in force before what was not confirmed. */
+static void
+booted_empty(struct op *o)
+{
+	struct parent *p = o->p;
+	int err;
+
+	if (o->done.err) {
+		snprintf(p->trouble, sizeof p->trouble, "rules that were not confirmed cannot be taken down: "
+		    "%s%s%s", strerror((int)o->done.err), *o->said ? ": " : "", o->said);
+		p->boot_at = now_us(CLOCK_MONOTONIC) + TICK_US;
+		op_fail(o, 3, "%s; tried again", p->trouble);
+		return;
+	}
+	err = state_stage(p->state, 0);
+	if (!err)
+		err = state_commit(p->state);
+	if (!err)
+		err = state_pending_drop(p->state);
+	if (err)
+		log_say(LOG_IS_WARNING, NULL, "the state cannot be written: %s", strerror(-err));
+	p->removed = true;
+	force_set(p, 0, NULL);
+	snprintf(p->trouble, sizeof p->trouble, "nothing is in force: what was applied was not confirmed");
+	parent_ready(p);
+	op_fail(o, 1, "%s", p->trouble);
+}
+
+static void
+first_done(struct op *o)
+{
+	struct parent *p = o->p;
+	int err;
+
+	if (o->done.err) {
+		state_drop(p->state, STATE_IN_HISTORY, o->target);
+		snprintf(p->trouble, sizeof p->trouble, "the policy cannot be put in force: %s%s%s",
+		    strerror((int)o->done.err), *o->said ? ": " : "", o->said);
+		parent_ready(p);
+		op_fail(o, 3, "%s", p->trouble);
+		return;
+	}
+	err = state_commit(p->state);
+	if (err)
+		op_err(o, "warning: %s\n", strerror(-err));
+	(void)state_ended(p->state, o->target, "in force");
+	p->current = o->target;
+	op_out(o, "generation %u is in force\n", o->target);
+	force_set(p, o->target, &o->about);
+	blocks_send(p);
+	parent_ready(p);
+	op_end(o, 0);
+}
+
+static void
+first_put(struct op *o)
+{
+	struct parent *p = o->p;
+	const uint8_t *plan, *bundle = NULL;
+	size_t nplan, nbundle = 0;
+	int err;
+
+	/* a soft step that failed */
+	if (*o->why) {
+		snprintf(p->trouble, sizeof p->trouble, "nothing is in force: %s", o->why);
+		if (o->text && strcmp(o->text, o->why) != 0)
+			op_err(o, "%s\n", o->text);
+		parent_ready(p);
+		op_fail(o, 1, "%s", p->trouble);
+		return;
+	}
+	o->about.uid = o->uid;
+	o->about.pid = o->pid;
+	o->about.when = now_us(CLOCK_REALTIME);
+	snprintf(o->about.boot, sizeof o->about.boot, "%s", p->boot);
+	err = ipc_map(o->plan, APPLY_MOST_PLAN, &plan, &nplan);
+	if (!err && o->bundle >= 0)
+		err = ipc_map(o->bundle, STATE_BULK, &bundle, &nbundle);
+	if (!err)
+		err = state_add(p->state, STATE_IN_HISTORY, plan, nplan, bundle, nbundle, &o->about,
+		    &o->target);
+	if (!err)
+		err = state_stage(p->state, o->target);
+	if (err) {
+		snprintf(p->trouble, sizeof p->trouble, "nothing is in force: the state cannot be written: %s",
+		    strerror(-err));
+		parent_ready(p);
+		op_fail(o, 3, "%s", p->trouble);
+		return;
+	}
+	ipc_unmap(plan, nplan);
+	ipc_unmap(bundle, nbundle);
+	op_put(o, first_done);
+}
+
+static void
+first_names(struct op *o)
+{
+	if (*o->why)
+		first_put(o);
+	else
+		op_names(o, first_put);
+}
+
+/* Nothing was ever in force here, or nothing of it can be read. */
+static void
+first(struct op *o)
+{
+	o->soft = true;
+	op_compile(o, first_names);
+}
+
+void
+run_boot(struct op *o)
+{
+	struct parent *p = o->p;
+	uint32_t list[STATE_HISTORY + 8], n, to;
+	int err = state_current(p->state, &p->current);
+
+	p->boot_at = 0;
+	p->removed = !err && p->current == 0;
+	n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
+	if (err) {
+		if (n)
+			log_say(LOG_IS_WARNING, NULL, "it is not known which generation was in force: the newest "
+			    "is taken");
+		p->current = n ? list[n - 1] : 0;
+	}
+	p->waiting = false;
+	to = decide(p, o, p->current);
+	if (to == 0) {
+		if (p->reverted_at_boot) {
+			p->reverted_at_boot = false;
+			op_take_down(o, booted_empty);
+			return;
+		}
+		if (p->removed) {
+			snprintf(p->trouble, sizeof p->trouble, "all rules were taken down by hand");
+			parent_ready(p);
+			op_fail(o, 1, "%s; `mailreevectl apply` brings them back", p->trouble);
+			return;
+		}
+		first(o);
+		return;
+	}
+	err = op_load(o, STATE_IN_HISTORY, to);
+	while (err && n) {
+		if (list[n - 1] != to && list[n - 1] < to) {
+			log_say(LOG_IS_WARNING, NULL, "generation %u cannot be read (%s): %u is taken", to,
+			    strerror(-err), list[n - 1]);
+			err = op_load(o, STATE_IN_HISTORY, list[n - 1]);
+			if (!err) {
+				to = list[n - 1];
+				p->current = to;
+				p->waiting = false;
+			}
+		}
+		n--;
+	}
+	if (err) {
+		first(o);
+		return;
+	}
+	if (p->reverted_at_boot) {
+		p->reverted_at_boot = false;
+		/* it stays on the disk until the revert is in force */
+		o->drop_pending = true;
+	}
+	o->target = to;
+	revert_arm(p);
+	units_look(p, &o->about);
+	op_put(o, booted);
+}

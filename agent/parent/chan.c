@@ -1,0 +1,129 @@
+/*
+ * chan: what the parent asks the role apply, and what the roles tell.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "parent/inside.h"
+
+int
+ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t want,
+    uint64_t within, ask_fn *fn, void *arg)
+{
+	const struct ipc_shape *s = &apply_ask_shape[type];
+	struct ask *a = NULL;
+	int err;
+
+	for (int i = 0; i < MOST_ASKS && !a; i++)
+		if (p->ask[i].id == 0)
+			a = &p->ask[i];
+	if (!a)
+		return -EBUSY;
+	if (++p->next_id == 0)
+		p->next_id = 1;
+	err = ipc_send(p->apply.chan, type, p->next_id, s->size ? s : NULL, s->size ? body : NULL, &fd,
+	    fd >= 0 ? 1 : 0);
+	if (err)
+		return err;
+	*a = (struct ask){.id = p->next_id, .want = want, .until = now_us(CLOCK_MONOTONIC) + within,
+	    .fn = fn, .arg = arg};
+	return 0;
+}
+
+/* Calls back, once; the place is free before, for it may ask again. */
+static void
+answer(struct ask *a, struct ipc_in *in, int err)
+{
+	struct ask x = *a;
+
+	*a = (struct ask){0};
+	x.fn(x.arg, in, err);
+}
+
+void
+asks_late(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_MONOTONIC);
+
+	for (int i = 0; i < MOST_ASKS; i++)
+		if (p->ask[i].id && p->ask[i].until <= now)
+			answer(&p->ask[i], NULL, -ETIMEDOUT);
+}
+
+void
+asks_drop(struct parent *p, void *arg)
+{
+	for (int i = 0; i < MOST_ASKS; i++)
+		if (p->ask[i].id && p->ask[i].arg == arg)
+			p->ask[i] = (struct ask){0};
+}
+
+static void
+told(struct parent *p, struct ipc_in *in)
+{
+	if (in->type == APPLY_EVENT) {
+		report_event(p, in);
+		return;
+	}
+	for (int i = 0; i < MOST_ASKS; i++)
+		if (p->ask[i].id && p->ask[i].id == in->id) {
+			answer(&p->ask[i], in, in->type == p->ask[i].want ? 0 : -EBADMSG);
+			return;
+		}
+	/* an answer that was given up */
+}
+
+int
+on_apply(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct parent *p = arg;
+	struct ipc_in in;
+	int err;
+
+	(void)s, (void)events;
+	while ((err = ipc_recv(fd, &in)) == 1) {
+		told(p, &in);
+		ipc_free(&in);
+		if (p->ending)
+			return 0;
+	}
+	if (err == -EAGAIN)
+		return 0;
+	if (err == -EBADMSG) {
+		log_say(LOG_IS_ERROR, NULL, "the role apply sent what is no message");
+		return 0;
+	}
+	log_say(LOG_IS_ERROR, NULL, "the role apply has ended; the rules stay in the kernel");
+	parent_end(p, 1);
+	return 0;
+}
+
+int
+on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct parent *p = arg;
+	struct ipc_in in;
+	const void *body;
+	int err = 0;
+
+	(void)events;
+	/* a flood of them does not keep the loop from the rest */
+	for (int i = 0; i < 64 && (err = ipc_recv(fd, &in)) == 1; i++) {
+		if (in.type < ATTEMPTS_NTELL && in.type > 0 &&
+		    !ipc_body(&in, &attempts_shape[in.type], &body)) {
+			if (in.type == ATTEMPTS_ONE)
+				report_attempt(p, body);
+			else
+				report_untold(p, body);
+		}
+		ipc_free(&in);
+	}
+	if (err == 1 || err == -EAGAIN || err == -EBADMSG)
+		return 0;
+	/* rules stand without it: said, and looked for again when the agent starts anew */
+	log_say(LOG_IS_ERROR, NULL, "the role attempts has ended; refused packets are not told any more");
+	sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	p->attempts.chan = -1;
+	return 0;
+}

@@ -1,0 +1,287 @@
+/*
+ * client: who speaks to the control socket.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "parent/inside.h"
+
+enum { GROUPS = 1024, IDLE_US = 10 * 1000000 };
+
+/* What waits to be sent. */
+struct piece {
+	struct piece *next;
+	uint32_t type;
+	size_t n;
+	uint32_t status;           /* CTL_END */
+	char bytes[];
+};
+
+static void
+client_free(struct client *c)
+{
+	struct parent *p = c->p;
+
+	for (struct client **at = &p->client; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	p->nclient--;
+	if (c->op)
+		c->op->client = NULL; /* it goes on */
+	while (c->first) {
+		struct piece *x = c->first;
+
+		c->first = x->next;
+		free(x);
+	}
+	sd_event_source_disable_unref(c->io);
+	close(c->fd);
+	free(c);
+}
+
+void
+clients_free(struct parent *p)
+{
+	while (p->client)
+		client_free(p->client);
+}
+
+static int
+send_piece(struct client *c, const struct piece *x)
+{
+	if (x->type == CTL_END) {
+		struct ctl_end e = {.status = x->status};
+
+		return ipc_send(c->fd, CTL_END, 0, &ctl_end_shape, &e, NULL, 0);
+	}
+	struct ctl_text t = {.bytes = (const uint8_t *)x->bytes, .n = (uint32_t)x->n};
+	return ipc_send(c->fd, x->type, 0, &ctl_text_shape, &t, NULL, 0);
+}
+
+/* Sends what it takes. false when the client is gone: freed. */
+static bool
+flush(struct client *c)
+{
+	while (c->first) {
+		struct piece *x = c->first;
+		int err = send_piece(c, x);
+
+		if (err == -EAGAIN) {
+			sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT);
+			return true;
+		}
+		if (err) {
+			client_free(c);
+			return false;
+		}
+		c->moved = now_us(CLOCK_MONOTONIC);
+		c->first = x->next;
+		if (!c->first)
+			c->last = NULL;
+		c->queued -= x->n;
+		free(x);
+	}
+	if (c->ended) {
+		client_free(c);
+		return false;
+	}
+	sd_event_source_set_io_events(c->io, EPOLLIN);
+	return true;
+}
+
+/* false when the client is gone. */
+static bool
+queue(struct client *c, uint32_t type, const char *bytes, size_t n, uint32_t status)
+{
+	struct piece *x = NULL;
+
+	if (c->queued + n <= MOST_QUEUE)
+		x = malloc(sizeof *x + n);
+	if (!x) {
+		log_say(LOG_IS_WARNING, NULL, "a client of uid %u (pid %u) does not read: dropped", c->uid,
+		    c->pid);
+		client_free(c);
+		return false;
+	}
+	*x = (struct piece){.type = type, .n = n, .status = status};
+	if (n)
+		memcpy(x->bytes, bytes, n);
+	if (c->last)
+		c->last->next = x;
+	else
+		c->first = x;
+	c->last = x;
+	c->queued += n;
+	return true;
+}
+
+void
+client_say(struct client *c, uint32_t type, const char *bytes, size_t n)
+{
+	while (n) {
+		size_t k = n > CTL_MOST_TEXT ? CTL_MOST_TEXT : n;
+
+		if (!queue(c, type, bytes, k, 0))
+			return;
+		bytes += k;
+		n -= k;
+	}
+	flush(c);
+}
+
+void
+client_end(struct client *c, uint32_t status)
+{
+	c->op = NULL;
+	c->ended = true;
+	if (queue(c, CTL_END, NULL, 0, status))
+		flush(c);
+}
+
+static void
+refuse(struct client *c, uint32_t status, const char *text)
+{
+	c->ended = true;
+	if (queue(c, CTL_ERR, text, strlen(text), 0) && queue(c, CTL_END, NULL, 0, status))
+		flush(c);
+}
+
+static void
+request(struct client *c, struct ipc_in *in)
+{
+	const struct ctl_ask *a;
+	const void *body;
+	struct op *o;
+
+	if (c->asked || in->type == 0 || in->type >= CTL_NOP || !op_table[in->type].name ||
+	    ipc_body(in, &ctl_ask_shape, &body)) {
+		refuse(c, 2, "mailreeved: that is no request\n");
+		return;
+	}
+	a = body;
+	c->asked = true;
+	o = op_new(c->p, in->type);
+	if (!o) {
+		refuse(c, 3, "mailreeved: too much to do, or no memory\n");
+		return;
+	}
+	o->client = c;
+	c->op = o;
+	o->uid = c->uid;
+	o->pid = c->pid;
+	o->flags = a->flags;
+	o->number = a->number;
+	o->seconds = a->seconds;
+	strncpy(o->address, a->address, sizeof o->address - 1);
+	strncpy(o->connection, a->connection, sizeof o->connection - 1);
+	op_begin(o);
+}
+
+static int
+on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct client *c = arg;
+	struct ipc_in in;
+	int err;
+
+	(void)s;
+	if (events & EPOLLOUT && !flush(c))
+		return 0;
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return 0;
+	err = ipc_recv(fd, &in);
+	if (err == -EAGAIN)
+		return 0;
+	if (err == 1) {
+		if (!c->ended)
+			request(c, &in);
+		ipc_free(&in);
+	} else if (err == -EBADMSG && !c->op && !c->ended) {
+		refuse(c, 2, "mailreeved: that is no request\n");
+	} else {
+		client_free(c);
+	}
+	return 0;
+}
+
+/* Whether who connected may control: root, the agent's own user, the group. */
+static bool
+may(struct parent *p, int fd, struct ucred *u)
+{
+	gid_t group[GROUPS];
+	socklen_t n = sizeof *u;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, u, &n))
+		return false;
+	if (u->uid == 0 || u->uid == p->uid)
+		return true;
+	if (p->control == (gid_t)-1)
+		return false;
+	if (u->gid == p->control)
+		return true;
+	n = sizeof group;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, group, &n))
+		return false;
+	for (size_t i = 0; i < n / sizeof group[0]; i++)
+		if (group[i] == p->control)
+			return true;
+	return false;
+}
+
+int
+on_control(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct parent *p = arg;
+	struct ucred u = {0};
+	struct client *c;
+	int k = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	bool allowed;
+
+	(void)s, (void)events;
+	if (k < 0)
+		return 0;
+	allowed = may(p, k, &u);
+	c = p->nclient < MOST_CLIENTS ? calloc(1, sizeof *c) : NULL;
+	if (!c) {
+		close(k);
+		return 0;
+	}
+	*c = (struct client){.p = p, .fd = k, .uid = u.uid, .pid = (uint32_t)u.pid,
+	    .moved = now_us(CLOCK_MONOTONIC), .next = p->client};
+	if (sd_event_add_io(p->ev, &c->io, k, EPOLLIN, on_client, c) < 0) {
+		close(k);
+		free(c);
+		return 0;
+	}
+	p->client = c;
+	p->nclient++;
+	if (!allowed) {
+		p->n.clients_refused++;
+		log_say(LOG_IS_WARNING, NULL, "uid %u (pid %u) may not control the agent: refused", c->uid,
+		    c->pid);
+		refuse(c, 3, "mailreeved: you may not control the agent\n");
+	}
+	return 0;
+}
+
+void
+clients_late(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_MONOTONIC);
+	struct client *next;
+
+	for (struct client *c = p->client; c; c = next) {
+		next = c->next;
+		/* one that waits for its operation may wait; one that asks nothing, or takes nothing of
+		   what it is told, has had its time */
+		if ((!c->asked || c->first) && now - c->moved > IDLE_US)
+			client_free(c);
+	}
+}

@@ -1,0 +1,409 @@
+/*
+ * inside: what the files of this room share.
+ *
+ * One process, one thread, one event loop. What takes several steps is an operation (struct
+ * op): it goes from step to step by being called back, and one that changes what is in force runs
+ * alone.
+ */
+#ifndef PARENT_INSIDE_H
+#define PARENT_INSIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/buf.h"
+#include "ipc/apply.h"
+#include "ipc/attempts.h"
+#include "ipc/compile.h"
+#include "ipc/ctl.h"
+#include "ipc/ipc.h"
+#include "ipc/spawn.h"
+#include "log/log.h"
+#include "parent/parent.h"
+#include "role/attempt_ring.h"
+#include "state/state.h"
+
+enum {
+	MOST_CLIENTS = 16,
+	MOST_ASKS = 32,            /* of the role apply, unanswered */
+	MOST_JOBS = 16,            /* waiting for the spawner */
+	MOST_OPS = 32,
+	MOST_QUEUE = 1 << 20,      /* bytes that wait for one client */
+	MOST_BOXES = 50,
+	KEPT_REPORTS = 20,
+	KEPT_ATTEMPTS = 200,
+	JOB_MS = 30000,
+	NAMES_MS = 10000,
+	ASK_US = 120 * 1000000,    /* the role apply is given up after so long */
+	LOOK_US = 10 * 1000000,    /* and so long by who only looks */
+	TICK_US = 1000000,
+	TEXTFILE_TICKS = 15,
+};
+
+struct parent;
+struct op;
+struct client;
+
+/* ---- roles ---------------------------------------------------------------------- */
+
+struct role {
+	const char *name;
+	pid_t pid;                 /* 0: does not run */
+	int chan;
+	sd_event_source *io;
+};
+
+/* An answer of the role apply, or err where there is none (then in is NULL). */
+typedef void ask_fn(void *arg, struct ipc_in *in, int err);
+
+struct ask {
+	uint32_t id;               /* 0: free */
+	uint32_t want;             /* the type of the answer */
+	uint64_t until;            /* monotonic microseconds */
+	ask_fn *fn;
+	void *arg;
+};
+
+/* A job's result, or NULL and why not. */
+typedef void job_fn(void *arg, struct ipc_in *in, const char *why);
+
+struct job {
+	struct job *next;
+	uint32_t id, type, want;   /* of the child's role; of the answer */
+	int chan;                  /* ours */
+	sd_event_source *io;
+	job_fn *fn;
+	void *arg;
+	bool answered;
+};
+
+/* ---- clients -------------------------------------------------------------------- */
+
+struct piece;
+
+struct client {
+	struct parent *p;
+	struct client *next;
+	int fd;
+	uint32_t uid, pid;
+	sd_event_source *io;
+	struct op *op;             /* what it asked; NULL: nothing yet, or ended */
+	struct piece *first, *last; /* what waits to be sent */
+	size_t queued;
+	uint64_t moved;            /* when it last took something, monotonic microseconds */
+	bool asked, ended;
+};
+
+/* ---- operations ------------------------------------------------------------------- */
+
+/* Those that nobody asks for over the control socket. */
+enum op_own { OP_BOOT = CTL_NOP, OP_HUP, OP_REVERT, OP_FOREIGN, OP_DRIFTED, OP_NOP };
+
+struct op_row {
+	const char *name;          /* "apply"; NULL: no such */
+	bool changes;              /* what is in force, or the state on disk: one at a time */
+	void (*run)(struct op *o);
+};
+
+typedef void op_fn(struct op *o);
+
+struct op {
+	struct parent *p;
+	struct op *next;
+	uint32_t kind;             /* enum ctl_op or op_own */
+	const struct op_row *row;
+	struct client *client;     /* NULL: none, or it has gone */
+	bool internal;             /* its words go to the log */
+	uint32_t flags, number;
+	uint64_t seconds;
+	char address[64], connection[200];
+	uint32_t uid, pid;
+	uint64_t began;            /* monotonic microseconds */
+	struct buf out;
+	bool wrong;                /* something was said to standard error */
+	/* gathered on the way */
+	int plan, bundle, record;  /* sealed memory files; -1 */
+	struct state_about about;
+	char *text, *summary, *cut; /* of the last job */
+	uint32_t errors, differences, more;
+	uint32_t kernel;           /* generation */
+	uint32_t target;           /* generation of the state */
+	uint32_t want_gen;         /* that the kernel must be at */
+	bool failed_quietly;       /* a step may fail: see soft */
+	bool soft;                 /* a failed job or question goes on to `then`, with why */
+	char why[256];
+	struct apply_done done;    /* without texts */
+	char said[400];            /* the role's words */
+	struct apply_checked checked;
+	char features[2048];
+	bool drop_pending;         /* BOOT: once it is in force */
+	uint64_t report;           /* DRIFTED: the report's number */
+	op_fn *then;
+};
+
+/* ---- what is remembered ----------------------------------------------------------- */
+
+struct report {
+	uint64_t number;           /* 0: none */
+	uint64_t when;             /* microseconds since 1970 */
+	uint32_t kind;             /* enum apply_event_kind */
+	uint32_t pid, uid, times;
+	char program[32], exe[256], what[512];
+	uint64_t healed_us;        /* 0: not (yet) */
+	bool heal_failed;
+	uint32_t differences;
+	char *boxes;               /* what it meant; NULL: not known (yet) */
+};
+
+struct force {
+	uint32_t number;           /* of the generation; 0: nothing */
+	struct state_about about;
+	uint64_t since;            /* microseconds since 1970 */
+	uint64_t kernel_ok;        /* how often putting it in force went well */
+};
+
+struct parent {
+	const struct parent_options *o;
+	sd_event *ev;
+	struct state *state;
+	int cgroup;                /* the folder below which units stand; -1 */
+	int run;                   /* the folder of sockets */
+	char boot[STATE_BOOT];
+	uint64_t started;          /* monotonic microseconds */
+	uid_t uid;
+	gid_t gid, control;        /* who may control; (gid_t)-1: no group */
+	struct role apply, attempts, spawner;
+	struct ask ask[MOST_ASKS];
+	uint32_t next_id;
+	struct job *job;           /* running and waiting */
+	int control_fd, metrics_fd;
+	struct client *client;
+	unsigned nclient;
+	struct op *op;             /* all that run */
+	struct op *changing;
+	bool ready, ending;
+	int status;
+	sd_event_source *tick, *revert, *watchdog, *foreign_timer;
+	uint64_t ticks;
+	/* in force */
+	uint32_t current;          /* what `current` says; 0 with `removed` or nothing */
+	bool removed;              /* taken down by hand */
+	struct force force;
+	bool waiting;              /* for a confirm */
+	struct state_pending pending;
+	bool revert_due, boot_due;
+	uint64_t boot_wait;        /* between tries, microseconds */
+	uint64_t boot_at;          /* it is tried again then, monotonic microseconds; 0: it is not */
+	bool reverted_at_boot;     /* what waited to be confirmed is not what is put in force */
+	uint32_t blocks_from;      /* those from here on are to be told to the role still */
+	bool names_due, names_asked; /* users are to be looked up; are being */
+	char trouble[800];         /* why what is to be in force is not; "" */
+	char compile_error[2048];  /* the last one, with its place; "" */
+	uint64_t paused_until;     /* microseconds since 1970; 0: not */
+	struct state_block block[STATE_BLOCKS];
+	uint32_t nblock;
+	/* told and counted */
+	struct report report[KEPT_REPORTS];
+	uint64_t nreport;
+	struct attempt_ring *attempt; /* made with the first one */
+	struct {
+		uint64_t drift, heals, heal_failures, foreign, backs_off, lost, applies, apply_failures;
+		uint64_t compile_errors, apply_us, last_stage_us;
+		uint64_t last_swap_us, heal_us, clients_refused, reverts;
+	} n;
+	char *foreign;             /* what other tables make of the policy; NULL: nothing */
+	uint32_t foreign_differences;
+	bool foreign_asked;
+	char note[512];            /* what the role said at its start */
+	uint64_t check_us, checked_at; /* how long the last look took; when */
+	struct buf counters;       /* the named counters as metrics, of counted_at */
+	uint64_t counted_at;
+};
+
+/* start.c */
+uint64_t
+now_us(int clock);
+void
+parent_end(struct parent *p, int status);
+
+/* chan.c: asks the role apply; fn is called once, also when it dies or does not answer in time. 0
+ * or -errno, and then fn is not called. */
+int
+ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t want,
+    uint64_t within, ask_fn *fn, void *arg);
+void
+asks_late(struct parent *p);
+void
+asks_drop(struct parent *p, void *arg);
+int
+on_apply(sd_event_source *s, int fd, uint32_t events, void *arg);
+int
+on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg);
+
+/* job.c: a child of the spawner. Descriptors are copied. 0 or -errno, and then fn is not
+ * called. */
+int
+job_start(struct parent *p, uint32_t type, uint32_t ask, const struct ipc_shape *s, const void *body,
+    const int *fd, uint32_t nfd, uint32_t want, job_fn *fn, void *arg);
+int
+on_spawner(sd_event_source *s, int fd, uint32_t events, void *arg);
+
+/* client.c */
+int
+on_control(sd_event_source *s, int fd, uint32_t events, void *arg);
+void
+client_say(struct client *c, uint32_t type, const char *bytes, size_t n);
+void
+client_end(struct client *c, uint32_t status);
+void
+clients_late(struct parent *p);
+void
+clients_free(struct parent *p);
+
+/* op.c */
+extern const struct op_row op_table[OP_NOP];
+
+/* Begins an operation that nobody asked for over the socket; NULL without memory, or where another
+ * one changes already. */
+struct op *
+op_own(struct parent *p, uint32_t kind);
+struct op *
+op_new(struct parent *p, uint32_t kind);
+void
+op_begin(struct op *o);
+void
+op_out(struct op *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void
+op_err(struct op *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void
+op_text(struct op *o, const char *bytes, size_t n);
+/* Ends it; o is gone. */
+void
+op_end(struct op *o, uint32_t status);
+void
+op_fail(struct op *o, uint32_t status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* step.c: steps; each ends in then(o), or in the end of the operation. */
+void
+op_compile(struct op *o, op_fn *then);
+void
+op_names(struct op *o, op_fn *then);
+void
+op_record(struct op *o, op_fn *then);
+void
+op_compare(struct op *o, op_fn *then);
+void
+op_put(struct op *o, op_fn *then);
+void
+op_take_down(struct op *o, op_fn *then);
+void
+op_check(struct op *o, op_fn *then);
+/* Loads the plan and the bundle of a generation into o. 0 or -errno. */
+int
+op_load(struct op *o, enum state_kind k, uint32_t n);
+const char *
+hex_of(const uint8_t *digest, char out[17]);
+
+/* put.c: what changes */
+void
+run_apply(struct op *o);
+void
+run_confirm(struct op *o);
+void
+run_rollback(struct op *o);
+void
+run_revert(struct op *o);
+void
+run_block(struct op *o);
+void
+run_unblock(struct op *o);
+void
+run_pause(struct op *o);
+void
+run_remove(struct op *o);
+/* The one in force from now on. */
+void
+force_set(struct parent *p, uint32_t number, struct state_about *about);
+void
+revert_arm(struct parent *p);
+
+/* boot.c */
+void
+run_boot(struct op *o);
+void
+blocks_send(struct parent *p);
+void
+parent_ready(struct parent *p);
+
+/* look.c: what only looks */
+void
+run_status(struct op *o);
+void
+run_plan(struct op *o);
+void
+run_drift(struct op *o);
+void
+run_attempts(struct op *o);
+void
+run_history(struct op *o);
+void
+run_metrics(struct op *o);
+void
+run_check(struct op *o);
+void
+when_text(uint64_t us, char out[32]);
+
+/* report.c */
+void
+report_event(struct parent *p, struct ipc_in *in);
+void
+report_attempt(struct parent *p, const struct attempts_one *a);
+void
+report_untold(struct parent *p, const struct attempts_lost *l);
+/* Packets that were refused and told. */
+uint64_t
+report_packets(const struct parent *p);
+void
+run_foreign(struct op *o);
+void
+run_drifted(struct op *o);
+void
+foreign_soon(struct parent *p, uint64_t us);
+void
+reports_free(struct parent *p);
+
+/* names.c */
+int
+cgroup_open(void);
+/* Sets the numbers of the units; whether any is another now. */
+bool
+units_look(struct parent *p, struct state_about *a);
+void
+names_tick(struct parent *p);
+
+/* metrics.c */
+typedef void metrics_fn(void *arg, const char *text, size_t n);
+void
+metrics_ask(struct parent *p, metrics_fn *fn, void *arg);
+void
+metrics_text(struct parent *p, struct buf *b);
+
+/* serve.c */
+int
+on_metrics(sd_event_source *s, int fd, uint32_t events, void *arg);
+void
+textfile_write(struct parent *p);
+
+/* notify.c */
+void
+notify_ready(struct parent *p);
+void
+notify_status(struct parent *p);
+void
+notify_stopping(void);
+void
+notify_watch(struct parent *p);
+
+#endif

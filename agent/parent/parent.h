@@ -1,0 +1,44 @@
+/*
+ * parent: the process that people and the service manager know as mailreeved.
+ *
+ * It starts the roles, keeps the state on disk, answers mailreevectl, and decides what is to be
+ * in force; it reads no policy, touches no rule, and has no capability once the roles run.
+ */
+#ifndef PARENT_PARENT_H
+#define PARENT_PARENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct parent_options {
+	const char *policy;        /* the main file, absolute */
+	const char *point;         /* "": the one host point there is */
+	const char *state, *run;   /* folders */
+	const char *group, *user;  /* who may control; who to be. NULL: nobody else; as it is */
+	const char *textfile;      /* NULL: none */
+	const char *version;
+	bool no_owner;
+	char *program;             /* a role's argv[0] */
+};
+
+/* Runs the agent until it is told to end. The exit status: 0 told to end; 1 a role died or the
+ * machine failed, which was logged; 2 it could not begin. */
+int
+parent_run(const struct parent_options *o);
+
+/* Whom to become. */
+struct parent_self {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* The spawner: takes jobs from channel chan until it closes. The exit status. */
+int
+parent_spawner(int chan, const struct parent_self *self);
+
+/* A child that answers one question of the name service. The exit status. */
+int
+parent_names(int chan);
+
+#endif

@@ -1,0 +1,488 @@
+/*
+ * start: the parent opens what it needs, starts the roles, gives up what they need alone, and
+ * waits for what comes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "jail/jail.h"
+#include "parent/inside.h"
+
+enum { BACKLOG = 32, STOP_MS = 3000, MOST_ROLE_ARGS = 12 };
+
+extern char **environ;
+
+uint64_t
+now_us(int clock)
+{
+	struct timespec t = {0};
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void
+parent_end(struct parent *p, int status)
+{
+	if (!p->ending) {
+		p->ending = true;
+		p->status = status;
+		notify_stopping();
+	}
+	sd_event_exit(p->ev, status);
+}
+
+/* ---- folders and sockets ------------------------------------------------------------------ */
+
+/* A folder, made where it is not there, ours alone. The descriptor or -errno. */
+static int
+folder(struct parent *p, const char *path, mode_t mode)
+{
+	bool made = mkdir(path, mode) == 0;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+	if (fd < 0) {
+		err = -errno;
+		log_say(LOG_IS_ERROR, NULL, "%s cannot be opened: %s", path, strerror(-err));
+		return err;
+	}
+	if (geteuid() == 0 && p->uid != 0 && fchown(fd, p->uid, p->gid)) {
+		err = -errno;
+		log_say(LOG_IS_ERROR, NULL, "%s cannot be given to uid %u: %s", path, p->uid, strerror(-err));
+		close(fd);
+		return err;
+	}
+	if (made && fchmod(fd, mode))
+		log_say(LOG_IS_WARNING, NULL, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* A listening socket RUN/name. The descriptor or -errno. */
+static int
+listener(struct parent *p, const char *name, int type, mode_t mode)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd, err = 0, n;
+	mode_t was;
+
+	n = snprintf(a.sun_path, sizeof a.sun_path, "%s/%s", p->o->run, name);
+	if (n < 0 || (size_t)n >= sizeof a.sun_path)
+		return -ENAMETOOLONG;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	(void)unlink(a.sun_path);
+	was = umask(0777);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a))
+		err = -errno;
+	umask(was);
+	/* the group before the mode, so that nobody has it too early */
+	if (!err && lchown(a.sun_path, (uid_t)-1, p->control))
+		log_say(LOG_IS_WARNING, NULL, "%s cannot be given to the group: %s", a.sun_path,
+		    strerror(errno));
+	if (!err && geteuid() == 0 && p->uid != 0 && lchown(a.sun_path, p->uid, (gid_t)-1))
+		err = -errno;
+	if (!err && (chmod(a.sun_path, mode) || listen(fd, BACKLOG)))
+		err = -errno;
+	if (err) {
+		log_say(LOG_IS_ERROR, NULL, "%s: %s", a.sun_path, strerror(-err));
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static void
+read_boot(struct parent *p)
+{
+	const char *other = getenv("MAILREEVE_BOOT_ID");
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, p->boot, sizeof p->boot - 1);
+
+	if (fd >= 0)
+		close(fd);
+	p->boot[n > 0 ? n : 0] = '\0';
+	p->boot[strcspn(p->boot, "\n")] = '\0';
+	/* for tests, which cannot start the machine anew */
+	if (other && strlen(other) < sizeof p->boot)
+		memcpy(p->boot, other, strlen(other) + 1);
+}
+
+/* Who to be and who may control. */
+static void
+who(struct parent *p)
+{
+	const struct passwd *pw;
+	const struct group *g;
+
+	p->uid = geteuid();
+	p->gid = getegid();
+	p->control = (gid_t)-1;
+	if (p->o->group) {
+		g = getgrnam(p->o->group);
+		if (g)
+			p->control = g->gr_gid;
+		else
+			log_say(LOG_IS_NOTICE, NULL, "there is no group %s here: only root and the agent's own "
+			    "user may control it", p->o->group);
+	}
+	if (p->o->user && p->uid == 0) {
+		pw = getpwnam(p->o->user);
+		if (pw) {
+			p->uid = pw->pw_uid;
+			p->gid = pw->pw_gid;
+		} else {
+			log_say(LOG_IS_WARNING, NULL, "there is no user %s here: the agent goes on as it is",
+			    p->o->user);
+		}
+	}
+}
+
+/* ---- roles -------------------------------------------------------------------------------- */
+
+static void
+become(struct parent *p, const char *name, int chan)
+{
+	char role[40], uid[24], gid[24];
+	char *argv[MOST_ROLE_ARGS];
+	sigset_t none;
+	int n = 0;
+
+	snprintf(role, sizeof role, "--role=%s", name);
+	snprintf(uid, sizeof uid, "--uid=%u", p->uid);
+	snprintf(gid, sizeof gid, "--gid=%u", p->gid);
+	argv[n++] = p->o->program;
+	argv[n++] = role;
+	argv[n++] = uid;
+	argv[n++] = gid;
+	if (p->o->no_owner)
+		argv[n++] = (char[]){"--no-owner"};
+	argv[n] = NULL;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) || dup2(chan, 3) < 0 ||
+	    syscall(SYS_close_range, 4u, ~0u, 0) < 0)
+		_exit(126);
+	execve("/proc/self/exe", argv, environ);
+	log_say(LOG_IS_ERROR, NULL, "/proc/self/exe cannot be executed: %s", strerror(errno));
+	_exit(127);
+}
+
+static int
+start_role(struct parent *p, struct role *r, const char *name)
+{
+	int pair[2], err = ipc_pair(pair);
+
+	if (err)
+		return err;
+	r->name = name;
+	r->pid = fork();
+	if (r->pid == 0)
+		become(p, name, pair[1]);
+	if (r->pid < 0)
+		err = -errno;
+	close(pair[1]);
+	if (err)
+		close(pair[0]);
+	r->chan = err ? -1 : pair[0];
+	return err;
+}
+
+static void
+reaped(struct parent *p, pid_t pid, int status)
+{
+	struct role *all[] = {&p->apply, &p->attempts, &p->spawner};
+
+	for (int i = 0; i < 3; i++) {
+		struct role *r = all[i];
+
+		if (r->pid != pid)
+			continue;
+		r->pid = 0;
+		if (p->ending)
+			continue;
+		if (WIFSIGNALED(status))
+			log_say(LOG_IS_ERROR, NULL, "the role %s was killed by signal %d (%s)%s", r->name,
+			    WTERMSIG(status), strsignal(WTERMSIG(status)), WTERMSIG(status) == SIGSYS ?
+			    ": its jail forbids a call that it made" : "");
+		else
+			log_say(LOG_IS_ERROR, NULL, "the role %s ended with status %d", r->name,
+			    WEXITSTATUS(status));
+		if (r != &p->attempts)
+			parent_end(p, 1);
+	}
+}
+
+static void
+reap(struct parent *p)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		reaped(p, pid, status);
+}
+
+/* Their channels close, they end; who does not is killed. */
+static void
+stop_roles(struct parent *p)
+{
+	struct role *all[] = {&p->apply, &p->attempts, &p->spawner};
+	uint64_t until = now_us(CLOCK_MONOTONIC) + STOP_MS * 1000;
+	unsigned left = 3;
+
+	p->ending = true;
+	for (int i = 0; i < 3; i++)
+		if (all[i]->chan >= 0) {
+			all[i]->io = sd_event_source_disable_unref(all[i]->io);
+			close(all[i]->chan);
+			all[i]->chan = -1;
+		}
+	while (left && now_us(CLOCK_MONOTONIC) < until) {
+		struct timespec t = {.tv_nsec = 2000000};
+
+		reap(p);
+		left = 0;
+		for (int i = 0; i < 3; i++)
+			left += all[i]->pid > 0;
+		if (left)
+			nanosleep(&t, NULL);
+	}
+	for (int i = 0; i < 3; i++)
+		if (all[i]->pid > 0) {
+			log_say(LOG_IS_WARNING, NULL, "the role %s does not end: killed", all[i]->name);
+			kill(all[i]->pid, SIGKILL);
+			(void)waitpid(all[i]->pid, NULL, 0);
+		}
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+static int
+on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
+{
+	struct parent *p = arg;
+	struct op *o;
+
+	(void)s;
+	switch ((int)si->ssi_signo) {
+	case SIGCHLD:
+		reap(p);
+		break;
+	case SIGHUP:
+		o = op_own(p, OP_HUP);
+		if (o)
+			op_begin(o);
+		else
+			log_say(LOG_IS_WARNING, NULL, "not reloaded: %s is being done",
+			    p->changing ? p->changing->row->name : "too much");
+		break;
+	default:
+		log_say(LOG_IS_NOTICE, NULL, "told to end; the rules stay in the kernel");
+		parent_end(p, 0);
+		break;
+	}
+	return 0;
+}
+
+static void
+blocks_expire(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_REALTIME);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->nblock; i++)
+		if (p->block[i].until > now)
+			p->block[n++] = p->block[i];
+	if (n == p->nblock)
+		return;
+	p->nblock = n;
+	p->blocks_from = 0;
+	(void)state_blocks_put(p->state, p->block, n);
+	p->blocks_from = n;
+}
+
+static int
+on_tick(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct parent *p = arg;
+	struct op *o;
+
+	(void)usec;
+	p->ticks++;
+	asks_late(p);
+	clients_late(p);
+	blocks_expire(p);
+	if (p->force.number && p->blocks_from < p->nblock)
+		blocks_send(p);
+	names_tick(p);
+	if (p->boot_at && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
+		op_begin(o);
+	if (p->ticks % TEXTFILE_TICKS == 0)
+		textfile_write(p);
+	sd_event_source_set_time_relative(s, TICK_US);
+	sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int
+events(struct parent *p)
+{
+	static const int sig[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof sig / sizeof sig[0] && err >= 0; i++)
+		err = sd_event_add_signal(p->ev, NULL, sig[i], on_signal, p);
+	if (err >= 0)
+		err = sd_event_add_io(p->ev, &p->apply.io, p->apply.chan, EPOLLIN, on_apply, p);
+	if (err >= 0)
+		err = sd_event_add_io(p->ev, &p->attempts.io, p->attempts.chan, EPOLLIN, on_attempts, p);
+	if (err >= 0)
+		err = sd_event_add_io(p->ev, &p->spawner.io, p->spawner.chan, EPOLLIN, on_spawner, p);
+	if (err >= 0)
+		err = sd_event_add_io(p->ev, NULL, p->control_fd, EPOLLIN, on_control, p);
+	if (err >= 0)
+		err = sd_event_add_io(p->ev, NULL, p->metrics_fd, EPOLLIN, on_metrics, p);
+	if (err >= 0)
+		err = sd_event_add_time_relative(p->ev, &p->tick, CLOCK_MONOTONIC, TICK_US, TICK_US / 10, on_tick,
+		    p);
+	return err < 0 ? err : 0;
+}
+
+/* ---- the jail ------------------------------------------------------------------------------- */
+
+static int
+jail(struct parent *p)
+{
+	char *folder_of = p->o->textfile ? strdup(p->o->textfile) : NULL;
+	char *slash = folder_of ? strrchr(folder_of, '/') : NULL;
+	struct jail_path path[] = {
+		{p->o->state, true, false}, {p->o->run, true, false}, {"/proc", false, false},
+		{slash == folder_of ? "/" : folder_of, true, false},
+	};
+	int err, missing;
+
+	if (slash && slash != folder_of)
+		*slash = '\0';
+	err = jail_begin();
+	/* the service manager, or a shell, may go on without it */
+	if (!err && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))
+		err = -errno;
+	if (!err)
+		err = jail_user(p->uid, p->gid, false);
+	if (!err && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))
+		err = -errno;
+	if (!err) {
+		missing = jail_landlock(path, slash ? 4 : 3);
+		if (missing > 0)
+			log_say(LOG_IS_NOTICE, NULL, "this kernel has no Landlock: files are not fenced off");
+		err = missing < 0 ? missing : 0;
+	}
+	if (!err)
+		err = jail_caps(0);
+	if (!err) {
+		missing = jail_seccomp(JAIL_PARENT);
+		err = missing < 0 ? missing : 0;
+	}
+	free(folder_of);
+	return err;
+}
+
+static void
+warn(void *arg, const char *text)
+{
+	(void)arg;
+	log_say(LOG_IS_WARNING, NULL, "state: %s", text);
+}
+
+static int
+open_all(struct parent *p)
+{
+	int dir, err;
+
+	who(p);
+	read_boot(p);
+	p->cgroup = cgroup_open();
+	dir = folder(p, p->o->state, 0700);
+	if (dir < 0)
+		return dir;
+	p->run = folder(p, p->o->run, 0755);
+	err = p->run < 0 ? p->run : 0;
+	if (!err && (p->control_fd = listener(p, "control.sock", SOCK_SEQPACKET, 0660)) < 0)
+		err = p->control_fd;
+	if (!err && (p->metrics_fd = listener(p, "metrics.sock", SOCK_STREAM, 0666)) < 0)
+		err = p->metrics_fd;
+	if (!err && (err = start_role(p, &p->apply, "apply")) == 0 &&
+	    (err = start_role(p, &p->attempts, "attempts")) == 0)
+		err = start_role(p, &p->spawner, "spawner");
+	if (err)
+		log_say(LOG_IS_ERROR, NULL, "a role cannot be started: %s", strerror(-err));
+	if (!err && (err = jail(p)))
+		log_say(LOG_IS_ERROR, NULL, "privileges cannot be given up: %s", strerror(-err));
+	if (!err && (err = state_open(dir, warn, p, &p->state)))
+		log_say(LOG_IS_ERROR, NULL, "the state in %s cannot be opened: %s", p->o->state,
+		    strerror(-err));
+	close(dir);
+	return err;
+}
+
+int
+parent_run(const struct parent_options *o)
+{
+	struct parent *p = calloc(1, sizeof *p);
+	struct op *boot;
+	sigset_t block;
+	int err;
+
+	if (!p)
+		return 2;
+	*p = (struct parent){.o = o, .cgroup = -1, .run = -1, .control_fd = -1, .metrics_fd = -1,
+	    .apply.chan = -1, .attempts.chan = -1, .spawner.chan = -1,
+	    .started = now_us(CLOCK_MONOTONIC), .counters = BUF_INIT(1 << 20)};
+	sigemptyset(&block);
+	sigaddset(&block, SIGTERM);
+	sigaddset(&block, SIGINT);
+	sigaddset(&block, SIGHUP);
+	sigaddset(&block, SIGCHLD);
+	signal(SIGPIPE, SIG_IGN);
+	err = sigprocmask(SIG_BLOCK, &block, NULL) ? -errno : open_all(p);
+	if (!err && (err = sd_event_new(&p->ev)) >= 0)
+		err = events(p);
+	if (err) {
+		log_say(LOG_IS_ERROR, NULL, "the agent cannot begin: %s", strerror(-err));
+		stop_roles(p);
+		return 2;
+	}
+	p->nblock = state_blocks(p->state, p->block);
+	log_say(LOG_IS_NOTICE, NULL, "mailreeved %s began", o->version);
+	notify_watch(p);
+	boot = op_own(p, OP_BOOT);
+	if (boot)
+		op_begin(boot);
+	else
+		parent_end(p, 1);
+	err = sd_event_loop(p->ev);
+	if (err < 0)
+		log_say(LOG_IS_ERROR, NULL, "the event loop failed: %s", strerror(-err));
+	clients_free(p);
+	stop_roles(p);
+	state_close(p->state);
+	reports_free(p);
+	buf_free(&p->counters);
+	state_about_free(&p->force.about);
+	return err < 0 ? 1 : p->status;
+}

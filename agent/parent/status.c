@@ -1,0 +1,241 @@
+/*
+ * status: how it stands, for people and as JSON.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/units.h"
+#include "parent/inside.h"
+
+/* The text of a policy that was compiled for this answer, so that disk and force are compared. */
+enum disk { DISK_SAME, DISK_OTHER, DISK_WRONG };
+
+static enum disk
+disk_of(const struct op *o)
+{
+	if (*o->why)
+		return DISK_WRONG;
+	return o->p->force.number && !memcmp(o->about.digest, o->p->force.about.digest, STATE_DIGEST) ?
+	    DISK_SAME : DISK_OTHER;
+}
+
+static uint64_t
+left_of(const struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_BOOTTIME);
+
+	return now < p->pending.boottime ? (p->pending.boottime - now + 999999) / 1000000 : 0;
+}
+
+static const char *
+drift_word(const struct parent *p, char out[200])
+{
+	char when[32];
+
+	if (p->n.drift == 0 && p->n.lost == 0)
+		return "none since the agent was started";
+	when_text(p->report[p->nreport % KEPT_REPORTS].when, when);
+	snprintf(out, 200, "%" PRIu64 " times, healed %" PRIu64 ", failed %" PRIu64 "; the last %s: "
+	    "mailreevectl drift", p->n.drift + p->n.lost, p->n.heals, p->n.heal_failures, when);
+	return out;
+}
+
+static void
+rules_line(struct op *o)
+{
+	const struct apply_checked *c = &o->checked;
+
+	if (c->err == ENOENT && !o->p->force.number) {
+		op_out(o, "kernel       no rules of ours\n");
+		return;
+	}
+	if (c->err) {
+		op_out(o, "kernel       THE RULES CANNOT BE LOOKED AT: %s\n", o->said);
+		return;
+	}
+	op_out(o, "kernel       generation %u, %s%s%s; owner %s, persist %s\n", c->gen,
+	    !o->p->force.number ? "no rules of ours" : c->in_force ? "rules in force" :
+	    "RULES ARE NOT WHAT THEY SHOULD BE", *o->said ? ": " : "", o->said, c->owner ? "yes" : "no",
+	    c->persist ? "yes" : "no");
+	for (char *s = o->features; *s; ) {
+		size_t n = strcspn(s, "\n");
+
+		op_out(o, "             %.*s\n", (int)n, s);
+		s += n + (s[n] == '\n');
+	}
+}
+
+static void
+in_words(struct op *o)
+{
+	struct parent *p = o->p;
+	const struct state_about *a = &p->force.about;
+	char hex[17], when[32], room[200], span[32];
+
+	if (p->trouble[0])
+		op_out(o, "TROUBLE      %s\n", p->trouble);
+	if (p->force.number && a->observe)
+		op_out(o, "OBSERVE      MODE OBSERVE: NOTHING IS REFUSED, only counted and logged\n");
+	if (p->force.number) {
+		when_text(a->when, when);
+		op_out(o, "in force     generation %u, %s at %s, digest %s\n", p->force.number, a->policy, a->point,
+		    hex_of(a->digest, hex));
+		op_out(o, "             since %s, %s by uid %u (pid %u)\n", when, a->how, a->uid, a->pid);
+	} else {
+		op_out(o, "in force     NOTHING\n");
+	}
+	switch (disk_of(o)) {
+	case DISK_SAME:
+		op_out(o, "on disk      %s, the same\n", p->o->policy);
+		break;
+	case DISK_OTHER:
+		op_out(o, "on disk      %s, digest %s, IS NOT WHAT IS IN FORCE: mailreevectl plan\n",
+		    p->o->policy, hex_of(o->about.digest, hex));
+		break;
+	case DISK_WRONG:
+		op_out(o, "on disk      %s DOES NOT COMPILE: %s\n", p->o->policy, o->why);
+		break;
+	}
+	if (p->waiting)
+		op_out(o, "confirm      generation %u is reverted to %u in %s unless confirmed: mailreevectl "
+		    "confirm\n", p->pending.now, p->pending.previous, units_time(left_of(p), span));
+	if (p->changing)
+		op_out(o, "at work      %s, asked by uid %u (pid %u) %" PRIu64 " s ago\n",
+		    p->changing->row->name, p->changing->uid, p->changing->pid,
+		    (now_us(CLOCK_MONOTONIC) - p->changing->began) / 1000000);
+	if (p->paused_until > now_us(CLOCK_REALTIME)) {
+		when_text(p->paused_until, when);
+		op_out(o, "PAUSED       changes by others are not healed until %s\n", when);
+	}
+	rules_line(o);
+	if (p->note[0])
+		op_out(o, "             %s\n", p->note);
+	op_out(o, "drift        %s\n", drift_word(p, room));
+	op_out(o, "foreign      ");
+	if (p->foreign)
+		op_out(o, "OTHER TABLES CHANGE WHAT THE POLICY SAYS, %u differences: mailreevectl drift\n",
+		    p->foreign_differences);
+	else
+		op_out(o, "other tables change nothing of it\n");
+	op_out(o, "attempts     %" PRIu64 " packets refused and told%s\n", report_packets(p),
+	    p->attempts.chan < 0 ? "; THE ROLE ATTEMPTS HAS ENDED" : "");
+	for (uint32_t i = 0; i < p->nblock; i++) {
+		when_text(p->block[i].until, when);
+		op_out(o, "blocked      %s until %s\n", p->block[i].address, when);
+	}
+	if (p->compile_error[0])
+		op_out(o, "last error   %s\n", p->compile_error);
+	op_out(o, "agent        mailreeved %s, up %s\n", p->o->version,
+	    units_time((now_us(CLOCK_MONOTONIC) - p->started) / 1000000, span));
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static void
+put_text(struct buf *b, const char *key, const char *value)
+{
+	buf_printf(b, ",\"%s\":", key);
+	buf_json(b, value ? value : "");
+}
+
+static void
+put_number(struct buf *b, const char *key, uint64_t x)
+{
+	buf_printf(b, ",\"%s\":%" PRIu64, key, x);
+}
+
+static void
+put_bool(struct buf *b, const char *key, bool x)
+{
+	buf_printf(b, ",\"%s\":%s", key, x ? "true" : "false");
+}
+
+static void
+as_json(struct op *o)
+{
+	static const char *const disk_word[] = {"same", "other", "wrong"};
+	struct parent *p = o->p;
+	const struct state_about *a = &p->force.about;
+	struct buf b = BUF_INIT(1 << 20);
+	char hex[17], when[32];
+
+	buf_str(&b, "{\"version\":");
+	buf_json(&b, p->o->version);
+	put_text(&b, "trouble", p->trouble);
+	put_number(&b, "generation", p->force.number);
+	put_text(&b, "digest", p->force.number ? hex_of(a->digest, hex) : "");
+	put_text(&b, "policy", p->force.number ? a->policy : "");
+	put_text(&b, "point", p->force.number ? a->point : "");
+	put_bool(&b, "observe", p->force.number && a->observe);
+	when_text(a->when, when);
+	put_text(&b, "since", p->force.number ? when : "");
+	put_text(&b, "how", p->force.number ? a->how : "");
+	put_text(&b, "file", p->o->policy);
+	put_text(&b, "on_disk", disk_word[disk_of(o)]);
+	put_text(&b, "on_disk_digest", disk_of(o) == DISK_WRONG ? "" : hex_of(o->about.digest, hex));
+	put_text(&b, "on_disk_error", o->why);
+	put_bool(&b, "pending", p->waiting);
+	if (p->waiting) {
+		put_number(&b, "pending_generation", p->pending.now);
+		put_number(&b, "pending_previous", p->pending.previous);
+		put_number(&b, "pending_seconds", left_of(p));
+	}
+	put_text(&b, "at_work", p->changing ? p->changing->row->name : "");
+	put_bool(&b, "paused", p->paused_until > now_us(CLOCK_REALTIME));
+	put_number(&b, "kernel_error", o->checked.err);
+	put_number(&b, "kernel_generation", o->checked.gen);
+	put_bool(&b, "in_force", !o->checked.err && o->checked.in_force && p->force.number);
+	put_text(&b, "kernel_text", o->said);
+	put_bool(&b, "owner", o->checked.owner);
+	put_bool(&b, "persist", o->checked.persist);
+	put_text(&b, "features", o->features);
+	put_number(&b, "drift", p->n.drift);
+	put_number(&b, "heals", p->n.heals);
+	put_number(&b, "heal_failures", p->n.heal_failures);
+	put_number(&b, "foreign_differences", p->foreign ? p->foreign_differences : 0);
+	put_number(&b, "attempts", report_packets(p));
+	put_number(&b, "reverts", p->n.reverts);
+	put_text(&b, "compile_error", p->compile_error);
+	buf_str(&b, ",\"blocked\":[");
+	for (uint32_t i = 0; i < p->nblock; i++) {
+		when_text(p->block[i].until, when);
+		buf_printf(&b, "%s{\"address\":", i ? "," : "");
+		buf_json(&b, p->block[i].address);
+		put_text(&b, "until", when);
+		buf_chr(&b, '}');
+	}
+	buf_str(&b, "]}\n");
+	if (!b.err)
+		op_text(o, b.p, b.n);
+	buf_free(&b);
+}
+
+static void
+told(struct op *o)
+{
+	struct parent *p = o->p;
+	bool good = !p->trouble[0] && p->force.number && !o->checked.err && o->checked.in_force &&
+	    !p->foreign;
+
+	if (o->flags & CTL_JSON)
+		as_json(o);
+	else
+		in_words(o);
+	op_end(o, good ? 0 : 1);
+}
+
+static void
+status_check(struct op *o)
+{
+	op_check(o, told);
+}
+
+void
+run_status(struct op *o)
+{
+	o->soft = true;
+	op_compile(o, status_check);
+}
