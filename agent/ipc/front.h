@@ -1,0 +1,81 @@
+/*
+ * front: the messages between the role front, which speaks with programs, and the role queue,
+ * which owns the spool. `token` is front's number of a message, unique while its connection lives;
+ * a message's way:
+ *
+ *   front ARRIVE -> queue ARRIVED (a descriptor to write to)
+ *   front writes the content, then SEAL (it is whole) -> queue SETTLED (the reply to the program)
+ *   or DROP at any time before SEAL
+ */
+#ifndef IPC_FRONT_H
+#define IPC_FRONT_H
+
+#include "ipc/ipc.h"
+
+enum { FRONT_MOST_RCPT = 200, FRONT_MOST_KEEP = 48 << 10 };
+
+enum front_ask {
+	FRONT_ARRIVE = 1,          /* front_arrive */
+	FRONT_SEAL,                /* front_seal */
+	FRONT_DROP,                /* front_drop */
+	FRONT_KEEP,                /* front_keep: a small state to be kept; no answer */
+	FRONT_READY,               /* - : front listens; the queue answers FRONT_KEPT */
+	FRONT_NASK
+};
+
+enum front_tell {
+	FRONT_ARRIVED = 1,         /* front_arrived, fd 0 where err is 0 */
+	FRONT_SETTLED,             /* front_settled */
+	FRONT_KEPT,                /* front_keep: what was kept last; n 0: nothing */
+	FRONT_NTELL
+};
+
+struct front_arrive {
+	uint64_t token, size;      /* size: as MAIL SIZE= said; 0: it did not */
+};
+
+struct front_arrived {
+	uint64_t token, id, offset; /* content begins at offset of the file */
+	uint32_t err;              /* errno; ENOSPC and the like: 452, EMSGSIZE: 552, else 451 */
+};
+
+struct front_rcpt {
+	const char *address, *relay; /* relay: its name in the policy */
+	const char *notify, *orcpt; /* RFC 3461, as given; "" */
+};
+
+struct front_seal {
+	uint64_t token, size;      /* bytes of content behind the offset, as they will be sent */
+	uint32_t through;          /* 1: the relay's own reply is wanted, where it comes in time */
+	const char *application, *unit; /* "" unregistered; "" not known */
+	uint32_t uid;              /* UINT32_MAX: not known */
+	const char *from;          /* "" the null path */
+	const char *envid, *ret;   /* "" not given */
+	uint32_t eight, utf8;      /* 1: 8-bit content; SMTPUTF8 */
+	const char *note;          /* for the trace: how it came in */
+	struct front_rcpt *rcpt;   /* a message of more recipients comes in several seals: `more` */
+	uint32_t nrcpt;
+	uint32_t more;             /* 1: another seal with more recipients follows, then it counts */
+};
+
+struct front_drop {
+	uint64_t token;
+};
+
+struct front_settled {
+	uint64_t token, id;
+	uint32_t code;             /* 250: ours or delivered; else the relay's refusal, or 451, 452 */
+	const char *enhanced, *text;
+	uint32_t delivered;        /* 1: the relay has it already */
+};
+
+struct front_keep {
+	const char *name;          /* "windows" */
+	const uint8_t *bytes;
+	uint32_t n;
+	uint32_t more;             /* 1: it goes on in the next message of that name */
+};
+
+extern const struct ipc_shape front_ask_shape[FRONT_NASK], front_tell_shape[FRONT_NTELL];
+
+#endif
