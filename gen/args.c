@@ -22,7 +22,7 @@ static const struct arg_row row[ARG_NOPTION] = {
 	[ARG_NO_PROVE] = {"no-prove", 0, NULL, NULL, false, "write the rules without a proof in a kernel"},
 	[ARG_OUTPUT] = {"output", 'o', "FILE", NULL, false, "write to FILE, replaced as a whole and only on success"},
 	[ARG_PART] = {"part", 0, "PART", "all|stage|swap", false, "one of the two files of a replacement that leaks no packet"},
-	[ARG_POINT] = {"point", 0, "POINT", NULL, false, "the point to compile; needed where the policy has several"},
+	[ARG_POINT] = {"point", 0, "POINT", NULL, false, "the point to compile, or to compare; needed where rules are of one and the policy has several"},
 	[ARG_PROBES] = {"probes", 0, "FILE", NULL, false, "read probes from FILE, one a line: PROBE [; at=POINT date=DATE user=U unit=U direction=WAY]"},
 	[ARG_PROVE] = {"prove", 0, NULL, NULL, false, "insist on the proof: where this machine allows no network namespace, write nothing"},
 	[ARG_RECIPIENT] = {"recipient", 0, "ADDRESS", NULL, true, "recipient of a message, which the question is then about; may be repeated"},

@@ -2,11 +2,9 @@
  * audit: where a ruleset is not what a policy says.
  */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,37 +12,10 @@
 #include "gen/commands.h"
 #include "gen/prove.h"
 #include "gen/unit.h"
-#include "nl/form.h"
 #include "prove/replay.h"
 #include "tell/region.h"
 
 enum { REGIONS = 1000, INPUT_MOST = 1 << 28 };
-
-static int
-uid_of(void *arg, const char *name, uint32_t *uid)
-{
-	struct passwd *p = getpwnam(name);
-
-	(void)arg;
-	if (!p)
-		return -ENOENT;
-	*uid = p->pw_uid;
-	return 0;
-}
-
-static int
-cgroup_of(void *arg, const char *path, uint64_t *id)
-{
-	char full[4200];
-	struct stat st;
-
-	(void)arg;
-	snprintf(full, sizeof full, "/sys/fs/cgroup/%s", path);
-	if (stat(full, &st))
-		return -errno;
-	*id = st.st_ino;
-	return 0;
-}
 
 /* What became of a witness that was sent. */
 struct sent {
@@ -184,9 +155,8 @@ kept_input(struct arena *a)
 static int
 audit(struct unit *u, const struct policy_point *pt, const char *ruleset, bool json)
 {
-	static const struct nl_host host = {.uid = uid_of, .cgroup = cgroup_of};
 	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
-	    .most = REGIONS, .host = &host};
+	    .most = REGIONS, .host = &prove_host};
 	struct buf out = BUF_INIT(UNIT_OUT_MOST);
 	bool again = arg_value(u->args, ARG_REPLAY) != NULL, live = !strcmp(ruleset, "live");
 	const char *path = again && !strcmp(ruleset, "-") ? kept_input(u->a) : ruleset;

@@ -1,5 +1,5 @@
 /*
- * diff: what two policies treat differently.
+ * diff: what two policies treat differently; with a ruleset on a side, see diff_rules.c.
  */
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "gen/commands.h"
 #include "gen/describe.h"
+#include "gen/diff_rules.h"
 #include "gen/unit.h"
 
 static const char *const area_word[] = {
@@ -138,21 +139,37 @@ side(struct unit *u, const char *path, const struct args *a)
 	return err ? err : unit_run(u, 1u << COMPILE_READ);
 }
 
-int
-command_diff(const struct args *a)
+/* Keeps the traffic of one point alone. False after a message. */
+static bool
+only_point(const char *name, const struct policy *was, const struct policy *now,
+    struct look_diff *df)
 {
-	int form = unit_form(a, 1u << UNIT_HUMAN | 1u << UNIT_JSON), status, status2;
+	size_t n = 0;
+
+	if (!policy_point_find(was, name) && !policy_point_find(now, name)) {
+		fprintf(stderr, "mailreeve diff: neither policy has a point '%s'\n", name);
+		return false;
+	}
+	df->traffic = false;
+	for (size_t i = 0; i < df->npoint; i++)
+		if (!strcmp(df->point[i].name, name)) {
+			df->point[n] = df->point[i];
+			df->traffic |= df->point[n].diff.nbox > 0 || df->point[n].diff.truncated;
+			n++;
+		}
+	df->npoint = n;
+	return true;
+}
+
+static int
+policies(const struct args *a, int form)
+{
+	int status, status2;
 	struct unit was, now;
 	struct look_diff df = {.strict = arg_value(a, ARG_STRICT) != NULL};
 	struct buf out = BUF_INIT(UNIT_OUT_MOST);
 	struct flow *f;
 
-	if (form < 0)
-		return UNIT_MACHINE;
-	if (!strcmp(a->word[0], "-") && !strcmp(a->word[1], "-")) {
-		fprintf(stderr, "mailreeve diff: only one side can be standard input\n");
-		return UNIT_MACHINE;
-	}
 	status = side(&was, a->word[0], a);
 	status2 = side(&now, a->word[1], a);
 	status = status2 > status ? status2 : status;
@@ -161,6 +178,9 @@ command_diff(const struct args *a)
 		if (look_diff(now.a, f, was.c.policy, now.c.policy, now.d, &df)) {
 			unit_report(&now);
 			status = UNIT_BAD;
+		} else if (arg_value(a, ARG_POINT) &&
+		    !only_point(arg_value(a, ARG_POINT), was.c.policy, now.c.policy, &df)) {
+			status = UNIT_MACHINE;
 		} else {
 			if (form == UNIT_JSON)
 				json(&out, &was, &now, f, &df);
@@ -176,4 +196,22 @@ command_diff(const struct args *a)
 	unit_close(&was);
 	unit_close(&now);
 	return status;
+}
+
+int
+command_diff(const struct args *a)
+{
+	int form = unit_form(a, 1u << UNIT_HUMAN | 1u << UNIT_JSON);
+	enum diff_side was, now;
+
+	if (form < 0)
+		return UNIT_MACHINE;
+	if (!strcmp(a->word[0], "-") && !strcmp(a->word[1], "-")) {
+		fprintf(stderr, "mailreeve diff: only one side can be standard input\n");
+		return UNIT_MACHINE;
+	}
+	was = diff_side(a->word[0]);
+	now = diff_side(a->word[1]);
+	return was == DIFF_POLICY && now == DIFF_POLICY ? policies(a, form) :
+	    diff_rules(a, was, now, form == UNIT_JSON);
 }

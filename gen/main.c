@@ -14,7 +14,7 @@ static const enum arg_option compile_options[] = {ARG_TO, ARG_POINT, ARG_OUTPUT,
 static const enum arg_option audit_options[] = {ARG_AT, ARG_REPLAY, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option explain_options[] = {ARG_AT, ARG_DATE, ARG_USER, ARG_UNIT, ARG_DIRECTION, ARG_PROBES,
 	ARG_FROM, ARG_HEADER, ARG_RECIPIENT, ARG_SIZE, ARG_APPLICATION, ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
-static const enum arg_option diff_options[] = {ARG_FORMAT, ARG_STRICT, ARG_DETAILED, ARG_OUTPUT, ARG_NOPTION};
+static const enum arg_option diff_options[] = {ARG_POINT, ARG_FORMAT, ARG_STRICT, ARG_DETAILED, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option test_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option fmt_options[] = {ARG_WRITE, ARG_OUTPUT, ARG_NOPTION};
 static const enum arg_option points_options[] = {ARG_FORMAT, ARG_OUTPUT, ARG_NOPTION};
@@ -75,11 +75,16 @@ const struct command command_table[] = {
 	    "the reply it gets, and the relay that each recipient goes to.\n\n"
 	    "With a code (E0301) prints what the diagnostic means.",
 	    1, 2, explain_options, command_explain},
-	{"diff", "OLD NEW", "say what traffic and which messages two policies treat differently",
+	{"diff", "OLD NEW", "say what two policies, or rules, treat differently",
 	    "Every region of traffic whose verdict changed, as disjoint boxes with address counts, a "
 	    "packet that proves it and the statements of both sides; then every change of what "
 	    "messages may do; then changes of metadata. A reordering, a renamed network or another "
-	    "way to write the same ranges is no change.",
+	    "way to write the same ranges is no change.\n\n"
+	    "Either side may also be rules: `live`, those in this machine's kernel (as root); a file of "
+	    "nft text, by its name, FILE.nft; or a plan file of `compile --to plan`. Then traffic "
+	    "alone is compared, over all packets, as `audit` does: at one point of the policy, of "
+	    "whose silence rules may do what they like (with --strict they must let pass), or all that "
+	    "two rulesets do. Forms: human, json.",
 	    2, 2, diff_options, command_diff},
 	{"test", "POLICY ...", "run the tests that a policy carries",
 	    "Runs the `tests:` of each policy: packets and messages, at dates. A test without a "

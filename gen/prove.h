@@ -14,6 +14,9 @@
 int
 prove_point(struct unit *u, const struct policy_point *pt, bool insist);
 
+/* The users and control groups of this machine. */
+extern const struct nl_host prove_host;
+
 /* Says why a proof could not be made; gives UNIT_MACHINE. err: a negative errno, of p->step. */
 int
 prove_cannot(const char *command, const struct prove *p, int err);

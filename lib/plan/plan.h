@@ -242,6 +242,10 @@ plan_seal(struct plan *p);
 void
 plan_write(struct buf *out, const struct plan *p);
 
+/* Whether the bytes begin as a plan file does. */
+bool
+plan_is(const void *bytes, size_t n);
+
 /* Reads a plan file. Returns NULL and sets *plan (in the arena), or says in a
  * few words what is wrong. Nothing that it gives can lead plan_eval() or a printer out of
  * its arrays or into a loop. Bytes are referred to nowhere. */

@@ -559,6 +559,12 @@ part(struct rd *from)
 	return r;
 }
 
+bool
+plan_is(const void *bytes, size_t n)
+{
+	return n >= PLAN_MAGIC_LEN && !memcmp(bytes, PLAN_MAGIC, PLAN_MAGIC_LEN);
+}
+
 const char *
 plan_read(struct arena *a, const void *bytes, size_t n, struct plan **plan)
 {

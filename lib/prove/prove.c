@@ -95,18 +95,15 @@ prove_source(struct prove *p, const struct prove_source *s)
 }
 
 int
-prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is,
-    int *failed)
+prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is)
 {
 	struct vm_world w[2];
 	struct nl_dump d[2];
 	int err;
 
-	*failed = 0;
 	err = read_back(p, was, &d[0], &w[0]);
 	if (err)
 		return err;
-	*failed = 1;
 	err = read_back(p, is, &d[1], &w[1]);
 	if (err)
 		return err;

@@ -142,11 +142,9 @@ struct prove_source {
 int
 prove_source(struct prove *p, const struct prove_source *s);
 
-/* Two rulesets with each other, as prove_dumps(). What is not done is told of the one that
- * `failed` has the number of: 0, 1. */
+/* Two rulesets with each other, as prove_dumps(). */
 int
-prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is,
-    int *failed);
+prove_sources(struct prove *p, const struct prove_source *was, const struct prove_source *is);
 
 /* A dump with all its rules and elements (nl/record.h), of a kernel that we need not reach: no
  * namespace, no socket, no file. w may be NULL. */

@@ -325,8 +325,16 @@ pleasant(enum flow_field k, const u128 x[FLOW_NFIELD])
 	return field_row(k)->first;
 }
 
-/* Other addresses to send to: of the documentation (RFC 5737). */
-static const u128 other4[] = {0xcb007101, 0xc0000201};
+/* What is taken where the first choice is not there: other addresses to send to, of the
+ * documentation (RFC 5737); other ports that mail, or anything, is sent to; UDP. */
+static const struct {
+	enum flow_field field;
+	u128 value;
+} second[] = {
+	{FLOW_DST4, 0xcb007101}, {FLOW_DST4, 0xc0000201},
+	{FLOW_DPORT, 587}, {FLOW_DPORT, 465}, {FLOW_DPORT, 443}, {FLOW_DPORT, 53},
+	{FLOW_PROTO, IPPROTO_UDP},
+};
 
 static u128
 in_list(enum flow_field k, const struct flow_ival *v, size_t n, const u128 x[FLOW_NFIELD])
@@ -335,9 +343,9 @@ in_list(enum flow_field k, const struct flow_ival *v, size_t n, const u128 x[FLO
 
 	if (ival_has(v, n, want))
 		return want;
-	for (size_t i = 0; k == FLOW_DST4 && i < sizeof other4 / sizeof *other4; i++)
-		if (ival_has(v, n, other4[i]))
-			return other4[i];
+	for (size_t i = 0; i < sizeof second / sizeof *second; i++)
+		if (second[i].field == k && ival_has(v, n, second[i].value))
+			return second[i].value;
 	if (k == FLOW_SRC4 || k == FLOW_DST4)
 		least = 0x01000001;
 	else if (k == FLOW_SRC6 || k == FLOW_DST6)
