@@ -5,8 +5,9 @@ Each plan is loaded three ways into an empty network namespace, without privileg
 `nft -s list ruleset`, the bytecode of every rule as nft shows it (--debug=netlink) and as
 lib/nl reads it, sets and chains as lib/nl reads them. Set aside: generation names, the stamp,
 the order of creation, and comments where JSON has none. Then the netlink form is put over
-itself under other generation names, over another plan's rules, and taken away again; a table
-of somebody else's must stay as it is.
+itself under other generation names, over another plan's rules, made from a plan that differs in
+single elements by changing these in place, and taken away again; a table of somebody else's
+must stay as it is.
 
     nl_agree.py NL_LOAD NL_PLANS OUT_FORMS [MAILREEVE FOLDER ...]
 
@@ -62,6 +63,29 @@ for plan in *.plan; do
     [ -z "$last" ] || "$load" $last 2>err || fail $n last
     "$load" $plan 2>err || fail $n over
     show $n.over
+    # by changes of elements in place, from a plan that is nearly this one
+    for k in 0 1 2; do
+        "$load" --near $k $plan >near 2>err || break
+        clean
+        "$load" near 2>err || fail $n near
+        "$load" --old near $plan 2>err || fail $n edit
+        if [ "$(cat err)" = "in place" ]; then
+            echo "PLACE $n"
+            show $n.edit$k
+            "$load" --again $plan 2>err || fail $n edited-again
+            # there and back; taken away; replaced
+            case $k in
+            0) "$load" --old $plan near 2>err || fail $n back
+               "$load" --again near 2>err || fail $n back-again;;
+            1) "$load" --remove $plan 2>err || fail $n edited-remove;;
+            2) "$load" --salt 9 near 2>err || fail $n edited-salt;;
+            esac
+            ! nft list counters | grep -q mailreeve/in/ || echo "$n: a counter was left ($k)"
+        else
+            echo "STAGE $n $(tail -1 err)"
+        fi
+    done
+    "$load" $plan 2>err || fail $n last
     "$load" --remove $plan 2>err || fail $n remove
     nft -s list ruleset >$n.gone
     eval last_$table=$plan
@@ -93,7 +117,7 @@ def plain(text):
 def blocks(path, comments):
     """A listing as {table: sorted blocks}."""
     text = plain(open(path, encoding='utf-8', errors='surrogateescape').read())
-    text = re.sub(r'\tcounter mailreeve/stamp \{.*?\n\t\}\n', '', text, flags=re.S)
+    text = re.sub(r'\tcounter mailreeve/(?:stamp|in/\S+) \{.*?\n\t\}\n', '', text, flags=re.S)
     if not comments:
         text = re.sub(r'^\t+comment "[^"]*"\n', '', text, flags=re.M)
     text = re.sub(r'\{ ([^{}\n]*, [^{}\n]*) \}',
@@ -135,7 +159,7 @@ def shown(path, comments):
         m = re.match(r'^rule (\S+) (\S+) comment (.*)$', line)
         return m and (m[1], m[2], m[3] if comments else '')
     things = [x for x in lines if re.match('(table|object|set|chain) ', x) and
-              '/stamp' not in x and ' __' not in x]
+              '/stamp' not in x and ' mailreeve/in/' not in x and ' __' not in x]
     # a listing by nft of an interval set has an end at the lowest address too
     ends = sorted(x for x in lines if x.startswith('element ') and ' __' not in x and
                   not re.search(r' 0+ end$', x))
@@ -227,9 +251,17 @@ def main():
             for path in reversed(made):
                 os.rmdir(path)
         not_here = set()
+        places, stages = 0, {}
         for line in run.stdout.split('\n'):
             if 'cgroupv2 path fails' in line:
                 not_here.add(line.split()[0])
+            elif line.startswith('PLACE '):
+                places += 1
+            elif line.startswith('STAGE '):
+                if os.environ.get('SHOW'):
+                    print(line)
+                why = line.split(' ', 2)[2]
+                stages[why] = stages.get(why, 0) + 1
             elif line:
                 say(line)
         if run.stderr:
@@ -241,7 +273,7 @@ def main():
                 if n not in not_here:
                     say(f'{n}: was not loaded')
                 continue
-            for form in ('json', 'netlink', 'salt', 'over'):
+            for form in ('json', 'netlink', 'salt', 'over', 'edit0', 'edit1', 'edit2'):
                 if not os.path.exists(f'{base}.{form}.list'):
                     continue
                 comments = form != 'json'
@@ -273,6 +305,10 @@ def main():
             print(f'not here, for its control groups are not: {n}')
         if len(sys.argv) > 5 and not shipped - not_here:
             say('no shipped policy was compared')
+        if not places:
+            say('no plan was made in place')
+        print(f'{places} changes in place; staged instead: '
+              + ('; '.join(f'{n} {why}' for why, n in sorted(stages.items())) or 'none'))
         print(f'{len(names) - len(not_here)} plans, {checked} comparisons, {bad} differ')
         return 1 if bad or not checked else 0
 

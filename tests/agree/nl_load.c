@@ -4,11 +4,13 @@
  *
  *     nl_load PLAN            stage, swap, sweep
  *     nl_load --old OLD PLAN  OLD's sets changed in place where that can be, else as above;
- *                             says "in place" or why not
+ *                             says "in place" or why not, to standard error
  *     nl_load --stage PLAN    only what nothing refers to yet
  *     nl_load --remove PLAN   all of it gone again
  *     nl_load --again PLAN    0 when it is in force as it stands, else 1
  *     nl_load --batch PLAN    its first two batches to standard output, the kernel not asked
+ *     nl_load --near N PLAN   another plan to standard output, which differs in elements of the
+ *                             N-th set of ranges; 3 where there is none
  *     nl_load --show          every rule's bytecode, every set's elements
  *
  * --flags N: of the table. --most N: bytes of a transaction. --salt N: other generation names. --keep SECONDS: stay, with the
@@ -196,7 +198,7 @@ edit(struct nl_talk *t, const struct plan *old, const struct plan *p, uint32_t f
 	if (!err)
 		err = nl_edit(&j, &b, &who);
 	if (err) {
-		printf("%s\n", who);
+		fprintf(stderr, "%s\n", who);
 		arena_free(a);
 		return false;
 	}
@@ -205,7 +207,7 @@ edit(struct nl_talk *t, const struct plan *old, const struct plan *p, uint32_t f
 	step("edit", since);
 	if (err)
 		die("edit", err);
-	puts("in place");
+	fputs("in place\n", stderr);
 	nl_batch_free(&b);
 	arena_free(a);
 	return true;
@@ -332,6 +334,70 @@ show(struct nl_talk *t)
 
 static const struct nl_host host = {.uid = uid_of, .cgroup = cgroup_of};
 
+/* Makes a set another: without its middle, its first range shorter, its last one too. */
+static void
+bend(struct arena *a, struct plan_set *s)
+{
+	size_t mid = s->n / 2, left = s->n - mid - 1, last = s->n > 1 ? s->n - 2 : 0;
+
+	if (s->key == PLAN_KEY_IPV4) {
+		struct addr_range4 *v = memcpy(arena_array(a, s->n, struct addr_range4), s->v4,
+		    s->n * sizeof *v);
+
+		memmove(v + mid, v + mid + 1, left * sizeof *v);
+		v[0].lo += v[0].lo < v[0].hi;
+		v[last].hi -= v[last].lo < v[last].hi;
+		s->v4 = v;
+	} else if (s->key == PLAN_KEY_IPV6) {
+		struct addr_range6 *v = memcpy(arena_array(a, s->n, struct addr_range6), s->v6,
+		    s->n * sizeof *v);
+
+		memmove(v + mid, v + mid + 1, left * sizeof *v);
+		v[0].lo += v[0].lo < v[0].hi;
+		v[last].hi -= v[last].lo < v[last].hi;
+		s->v6 = v;
+	} else {
+		struct port_range *v = memcpy(arena_array(a, s->n, struct port_range), s->port,
+		    s->n * sizeof *v);
+
+		memmove(v + mid, v + mid + 1, left * sizeof *v);
+		v[0].lo = (uint16_t)(v[0].lo + (v[0].lo < v[0].hi));
+		v[last].hi = (uint16_t)(v[last].hi - (v[last].lo < v[last].hi));
+		s->port = v;
+	}
+	if (s->comment) {
+		const char **c = memcpy(arena_array(a, s->n, const char *), s->comment,
+		    s->n * sizeof *c);
+
+		memmove(c + mid, c + mid + 1, left * sizeof *c);
+		s->comment = c;
+	}
+	s->n--;
+}
+
+static int
+near(struct arena *a, struct plan *p, uint32_t number)
+{
+	struct buf b = BUF_INIT(1 << 30);
+
+	for (uint32_t i = 0; i < p->nset; i++) {
+		struct plan_set *s = &p->set[i];
+
+		if (!s->name || s->kind != PLAN_SET || !s->interval || s->n < 2 ||
+		    s->key == PLAN_KEY_UID || number--)
+			continue;
+		bend(a, s);
+		plan_seal(p);
+		plan_write(&b, p);
+		if (b.err)
+			die("near", b.err);
+		fwrite(b.p, 1, b.n, stdout);
+		buf_free(&b);
+		return 0;
+	}
+	return 3;
+}
+
 static struct plan *
 plan_at(struct arena *a, const char *path)
 {
@@ -355,7 +421,7 @@ main(int argc, char **argv)
 	static struct arena *a; /* both live as long as the process */
 	static struct nl_talk *t;
 	struct nl_salt salt = {0};
-	uint32_t flags = 0;
+	uint32_t flags = 0, number = 0;
 	unsigned keep = 0;
 	struct nl_form *f;
 	struct nl_dump d;
@@ -375,7 +441,10 @@ main(int argc, char **argv)
 			most = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--old") && i + 1 < argc)
 			old = argv[++i];
-		else if (!strcmp(argv[i], "--times"))
+		else if (!strcmp(argv[i], "--near") && i + 1 < argc) {
+			number = (uint32_t)strtoul(argv[i + 1], NULL, 0);
+			mode = argv[i++];
+		} else if (!strcmp(argv[i], "--times"))
 			times = true;
 		else if (argv[i][0] == '-')
 			mode = argv[i];
@@ -396,6 +465,8 @@ main(int argc, char **argv)
 	since = now();
 	p = plan_at(a, path);
 	step("read", since);
+	if (!strcmp(mode, "--near"))
+		return near(a, p, number);
 	if (!strcmp(mode, "--batch")) {
 		struct nl_job j = {.a = a, .seq = 1};
 		struct nl_batch b[2];

@@ -6,11 +6,13 @@
 Costs: N CIDRs applied from a plan by lib/nl, by a bare libmnl program that does nothing else,
 and by `nft -f` of the same plan's text: whole processes, medians of runs taken in turn, each in
 a network namespace of its own. Then the replacement by a list that differs in 50 entries,
-without a change, and in parts as a user namespace needs them.
+without a change, and in parts as a user namespace needs them; and 100 entries replaced in place,
+all over the list and side by side, beside a bare libmnl program that sends the same elements to
+one set as large.
 
 Leaks: SYNs sent without pause to addresses that both lists deny, and to some that neither does,
-while one list replaces the other, ROUNDS times by lib/nl, then by `nft -f` beside it. lib/nl
-must let none through and stop none: else this fails.
+while one list replaces the other, ROUNDS times by lib/nl with fresh sets, then in place, then by
+`nft -f` beside it. lib/nl must let none through and stop none: else this fails.
 """
 import argparse
 import ipaddress
@@ -107,6 +109,66 @@ def costs(a, n, root, load, floor, top):
           f'unchanged: {again[1] * 1e3:.1f} ms; all anew in small transactions: {again[2] * 1e3:.0f} ms')
 
 
+def spans(rows):
+    """Ranges of a list as pairs of numbers, as a plan has them."""
+    return [(int(x.network_address), int(x.broadcast_address))
+            for x in ipaddress.collapse_addresses(ipaddress.ip_network(x) for x in rows)]
+
+
+def pack(path, pairs):
+    path.write_bytes(b''.join(lo.to_bytes(4, 'big') + hi.to_bytes(4, 'big') for lo, hi in pairs))
+    return str(path)
+
+
+def make(mailreeve, top, which, rows, forms):
+    """The plan of a list; its policy has the same name whatever the list, for names are in
+    the comments of rules."""
+    at = top / which
+    at.mkdir()
+    (at / 'list.txt').write_text('\n'.join(rows) + '\n')
+    (at / 'policy.yaml').write_text(POLICY.format('list.txt'))
+    for form in forms:
+        with open(top / f'{which}.{form}', 'wb') as f:
+            subprocess.run([mailreeve, 'compile', at / 'policy.yaml', '--to', form],
+                           stdout=f, stderr=subprocess.DEVNULL, check=True)
+
+
+def edits(a, one, root, load, floor, top):
+    """100 entries replaced in place, there and back."""
+    nets = sorted(one, key=lambda x: ipaddress.ip_network(x))
+    n = len(nets)
+    many = 100
+    kinds = {'all over': (range(0, n, max(1, n // many)), 0, n, 25.0),
+             'in one shard': (range(n // 5, n // 5 + many), n // 5 - n // 12, n // 5 + n // 12, 5.0)}
+    for k, (at, low, high, aim) in kinds.items():
+        other = list(nets)
+        for i in list(at)[:many]:
+            other[i] = other[i].split('/')[0] if '/32' not in other[i] else nets[i]
+        which = 'e-' + k.split()[-1]
+        make(os.path.abspath(a.mailreeve), top, which, other, ['plan'])
+        have, want = spans(nets[low:high]), spans(other[low:high])
+        files = [pack(top / f'{which}.{x}', v) for x, v in
+                 (('have', have), ('del', sorted(set(have) - set(want))), ('add', sorted(set(want) - set(have))))]
+        plan, changed = str(top / 'a.plan'), str(top / f'{which}.plan')
+        ours, bare, sent = [], [], []
+        for _ in range(a.runs):
+            _, _, err = spaced('"$1" "$2"; "$1" --times --old "$2" "$3"; "$1" --times --old "$3" "$2"',
+                               load, plan, changed, privileged=root)
+            if err.count('in place') != 2:
+                print(f'  100 {k}: not in place: {err[-200:].strip()}')
+                break
+            for part in err.split('in place')[:2]:
+                t = {x: float(y) for x, y in re.findall(r'^(dump|form|build|edit) ([\d.]+)$', part, re.M)}
+                ours.append(sum(t.values()))
+                sent.append(t['build'] + t['edit'])
+            _, out, _ = spaced('exec "$@"', floor, *files, privileged=root)
+            bare.append(float(re.search(r'^delta ([\d.]+)$', out, re.M)[1]))
+        else:
+            x, y, z = (statistics.median(v) * 1e3 for v in (ours, bare, sent))
+            print(f'  100 replaced in place, {k}: {x:.1f} ms from the plan in memory (aim {aim:.0f} ms), '
+                  f'{x / y:.2f} x bare ({y:.1f} ms); batch alone {z:.1f} ms, {z / y:.2f} x')
+
+
 def main():
     ap = argparse.ArgumentParser()
     for name in ('mailreeve', 'nl_load', 'nl_floor', 'nl_leak'):
@@ -133,15 +195,11 @@ def main():
             for x in ipaddress.collapse_addresses(nets):
                 f.write(x.network_address.packed + x.broadcast_address.packed)
         for which, rows in (('a', one), ('b', two)):
-            (top / f'{which}.txt').write_text('\n'.join(rows) + '\n')
-            (top / f'{which}.yaml').write_text(POLICY.format(f'{which}.txt'))
-            for form in ('plan', 'nft'):
-                with open(top / f'{which}.{form}', 'wb') as f:
-                    subprocess.run([a.mailreeve, 'compile', '--no-prove', top / f'{which}.yaml', '--to', form],
-                                   stdout=f, stderr=subprocess.DEVNULL, check=True)
+            make(os.path.abspath(a.mailreeve), top, which, rows, ['plan', 'nft'])
         plan, other, text = (str(top / x) for x in ('a.plan', 'b.plan', 'a.nft'))
         if not a.leaks:
             costs(a, n, root, load, floor, top)
+            edits(a, one, root, load, floor, top)
 
         inside = [str(x.network_address) for x in nets[:: n // 60 or 1]][:60]
         have = list(ipaddress.collapse_addresses(nets))
@@ -153,20 +211,25 @@ def main():
         failed = False
         for k, first, rounds, argv in (
                 ('lib/nl', [load, plan], a.rounds, [load, other, '--', load, plan]),
+                ('in place', [load, plan], a.rounds,
+                 [load, '--old', plan, other, '--', load, '--old', other, plan]),
                 ('nft -f', ['nft', text], max(2, a.rounds // 10), ['nft', '-f', str(top / 'b.nft'), '--', 'nft', '-f', text])):
-            if a.leaks and k != 'lib/nl':
+            if a.leaks and k == 'nft -f':
                 continue
             try:
-                _, out, _ = spaced(script, *first, leak, ','.join(inside), ','.join(outside), str(rounds), *argv,
+                _, out, err = spaced(script, *first, leak, ','.join(inside), ','.join(outside), str(rounds), *argv,
                                    privileged=root)
             except SystemExit as why:
                 print(f'  {k}: not measured: {str(why)[-200:].strip()}')
-                failed |= k == 'lib/nl'
+                failed |= k != 'nft -f'
                 continue
             sent, leaked, stopped, seconds, longest = out.split()
             print(f'  {k:12} {rounds} replacements under {int(sent) / float(seconds):,.0f} packets/s: '
                   f'{leaked} leaked (longest {longest} ms), {stopped} stopped wrongly')
-            failed |= k == 'lib/nl' and (leaked != '0' or stopped != '0' or int(sent) < 1000)
+            if k == 'in place' and err.count('in place') != rounds:
+                print(f'  {rounds - err.count("in place")} of {rounds} were not in place: {err[-200:].strip()}')
+                failed = True
+            failed |= k != 'nft -f' and (leaked != '0' or stopped != '0' or int(sent) < 1000)
         print('lib/nl:', 'FAILED' if failed else 'none leaked')
         return 1 if failed else 0
 

@@ -2,10 +2,12 @@
  * nl_floor: what the kernel itself takes for N ranges: a program that does nothing but
  * libmnl and one transaction.
  *
- *     nl_floor FILE       pairs of addresses, 4 bytes each, network order, inclusive
+ *     nl_floor FILE [DELETED ADDED]
  *
- * A table, one interval set, a hooked chain with a rule on it, and the elements. Prints
- * seconds: encode, send.
+ * Files of pairs of addresses, 4 bytes each, network order, inclusive. A table, one interval
+ * set, a hooked chain with a rule on it, and the elements; then, where they are given, a
+ * transaction that takes some away and adds others. Prints seconds: encode, send; and of the
+ * second transaction, both at once.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -79,11 +81,33 @@ expression(struct nlmsghdr *h, const char *name, struct nlattr **data)
 }
 
 static void
+elements(int type, int flags, const uint32_t *range, size_t n)
+{
+	struct nlattr *nest;
+	struct nlmsghdr *h;
+
+	for (size_t i = 0; i < n; ) {
+		h = message(TYPE(type), flags);
+		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, "floor");
+		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, "s");
+		nest = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
+		for (; i < n && h->nlmsg_len < 60000; i++) {
+			element(h, ntohl(range[2 * i]), 0);
+			if (range[2 * i + 1] != UINT32_MAX)
+				element(h, ntohl(range[2 * i + 1]) + 1, NFT_SET_ELEM_INTERVAL_END);
+		}
+		mnl_attr_nest_end(h, nest);
+		done(h);
+	}
+}
+
+static void
 ruleset(const uint32_t *range, size_t n)
 {
 	struct nlattr *nest, *e, *d, *v, *c;
 	struct nlmsghdr *h;
 
+	used = 0;
 	done(message(NFNL_MSG_BATCH_BEGIN, 0));
 	h = message(TYPE(NFT_MSG_NEWTABLE), NLM_F_CREATE);
 	mnl_attr_put_strz(h, NFTA_TABLE_NAME, "floor");
@@ -96,19 +120,7 @@ ruleset(const uint32_t *range, size_t n)
 	mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(4));
 	mnl_attr_put_u32(h, NFTA_SET_ID, htonl(1));
 	done(h);
-	for (size_t i = 0; i < n; ) {
-		h = message(TYPE(NFT_MSG_NEWSETELEM), NLM_F_CREATE);
-		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, "floor");
-		mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, "s");
-		nest = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
-		for (; i < n && h->nlmsg_len < 60000; i++) {
-			element(h, ntohl(range[2 * i]), 0);
-			if (range[2 * i + 1] != UINT32_MAX)
-				element(h, ntohl(range[2 * i + 1]) + 1, NFT_SET_ELEM_INTERVAL_END);
-		}
-		mnl_attr_nest_end(h, nest);
-		done(h);
-	}
+	elements(NFT_MSG_NEWSETELEM, NLM_F_CREATE, range, n);
 	h = message(TYPE(NFT_MSG_NEWCHAIN), NLM_F_CREATE);
 	mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, "floor");
 	mnl_attr_put_strz(h, NFTA_CHAIN_NAME, "c");
@@ -148,50 +160,90 @@ ruleset(const uint32_t *range, size_t n)
 	done(message(NFNL_MSG_BATCH_END, 0));
 }
 
+static void
+delta(const uint32_t *del, size_t ndel, const uint32_t *add, size_t nadd)
+{
+	used = 0;
+	done(message(NFNL_MSG_BATCH_BEGIN, 0));
+	elements(NFT_MSG_DELSETELEM, 0, del, ndel);
+	elements(NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_ACK, add, nadd);
+	done(message(NFNL_MSG_BATCH_END, 0));
+}
+
+/* The ranges of a file, which live as long as the process. */
+static uint32_t *
+ranges(const char *path, size_t *n)
+{
+	FILE *f = fopen(path, "rb");
+	uint32_t *p;
+	long k;
+
+	if (!f || fseek(f, 0, SEEK_END) || (k = ftell(f)) < 0 || fseek(f, 0, SEEK_SET) ||
+	    !(p = malloc((size_t)k + 1)) || fread(p, 1, (size_t)k, f) != (size_t)k) {
+		perror(path);
+		exit(2);
+	}
+	fclose(f);
+	*n = (size_t)k / 8;
+	return p;
+}
+
+static void
+commit(struct mnl_socket *s)
+{
+	char in[8192];
+	struct nlmsghdr *h = (struct nlmsghdr *)(void *)in;
+
+	if (mnl_socket_sendto(s, buf, used) < 0) {
+		perror("nl_floor: send");
+		exit(1);
+	}
+	if (mnl_socket_recvfrom(s, in, sizeof in) < 0 || h->nlmsg_type != NLMSG_ERROR ||
+	    ((struct nlmsgerr *)mnl_nlmsg_get_payload(h))->error) {
+		fprintf(stderr, "nl_floor: refused\n");
+		exit(1);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
 	struct mnl_socket *s = mnl_socket_open(NETLINK_NETFILTER);
-	char in[8192];
-	uint32_t *range;
-	struct nlmsghdr *h = (struct nlmsghdr *)(void *)in;
+	uint32_t *range[3] = {NULL, NULL, NULL};
+	size_t n[3] = {0, 0, 0};
 	int want = 1 << 29;
+	char line[256];
 	double t, t2;
-	long n;
 	FILE *f;
 
-	if (argc != 2 || !s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    !(f = fopen(argv[1], "rb")) || fseek(f, 0, SEEK_END) || (n = ftell(f)) < 0 ||
-	    fseek(f, 0, SEEK_SET)) {
+	if ((argc != 2 && argc != 4) || !s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
 		perror("nl_floor");
 		return 2;
 	}
-	range = malloc((size_t)n + 1);
-	buf = malloc((size_t)n * 10 + 65536);
-	if (!range || !buf || fread(range, 1, (size_t)n, f) != (size_t)n) {
+	for (int i = 1; i < argc; i++)
+		range[i - 1] = ranges(argv[i], &n[i - 1]);
+	buf = malloc((n[0] + n[1] + n[2]) * 80 + 65536);
+	if (!buf) {
 		perror("nl_floor");
-		free(range);
 		return 2;
 	}
 	if (setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUFFORCE, &want, sizeof want))
 		setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUF, &want, sizeof want);
 	t = now();
-	ruleset(range, (size_t)n / 8);
+	ruleset(range[0], n[0]);
 	t2 = now();
-	if (mnl_socket_sendto(s, buf, used) < 0) {
-		perror("nl_floor: send");
-		return 1;
-	}
-	if (mnl_socket_recvfrom(s, in, sizeof in) < 0 || h->nlmsg_type != NLMSG_ERROR ||
-	    ((struct nlmsgerr *)mnl_nlmsg_get_payload(h))->error) {
-		fprintf(stderr, "nl_floor: refused\n");
-		return 1;
-	}
+	commit(s);
 	printf("%.6f %.6f\n", t2 - t, now() - t2);
-	f = freopen("/proc/self/status", "r", f);
-	while (f && fgets(in, sizeof in, f))
-		if (!strncmp(in, "VmHWM:", 6))
-			printf("memory %ld KB\n", strtol(in + 6, NULL, 10));
+	if (argc == 4) {
+		t = now();
+		delta(range[1], n[1], range[2], n[2]);
+		commit(s);
+		printf("delta %.6f\n", now() - t);
+	}
+	f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, "VmHWM:", 6))
+			printf("memory %ld KB\n", strtol(line + 6, NULL, 10));
 	mnl_socket_close(s);
 	return 0;
 }
