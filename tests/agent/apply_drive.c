@@ -7,7 +7,8 @@
  *
  *     do PLAN [gen=N] [user:NAME=N] [unit:PATH=N] ...      host [user:NAME=N] ...
  *     block ADDRESS SECONDS     pause SECONDS     count     check     record FILE     remove
- *     kill      the role, at once        start      a new one        stat    its memory and time
+ *     kill      the role, at once        start      a new one        stat    its process
+ *     force PLAN [user:NAME=N] ...       whether it is in force, as seen from here
  *
  * What the role tells comes out as a line of JSON each; "gone" when it has ended.
  * --keep-socket: the netlink socket is ours and the role gets it, as from mailreeved.
@@ -23,10 +24,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "ipc/apply.h"
 #include "log/log.h"
 #include "nl/talk.h"
+#include "plan/plan.h"
 #include "role/role.h"
 
 enum { MOST_LINE = 1 << 16 };
@@ -256,6 +259,62 @@ plan_file(const char *path)
 	return file;
 }
 
+static int
+uid_of(void *arg, const char *name, uint32_t *uid)
+{
+	const struct apply_do *q = arg;
+
+	for (uint32_t i = 0; i < q->nname; i++)
+		if (q->name[i].kind == APPLY_USER && !strcmp(q->name[i].name, name)) {
+			*uid = (uint32_t)q->name[i].value;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static int
+cgroup_of(void *arg, const char *path, uint64_t *inode)
+{
+	const struct apply_do *q = arg;
+
+	for (uint32_t i = 0; i < q->nname; i++)
+		if (q->name[i].kind == APPLY_UNIT && !strcmp(q->name[i].name, path)) {
+			*inode = q->name[i].value;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+/* Not the role's word, and not its code: names, digests, stamp and numbers of rules. */
+static void
+force(int file, struct apply_do *q)
+{
+	struct nl_host h = {uid_of, cgroup_of, q};
+	struct arena *a = arena_new();
+	uint8_t digest[NL_DIGEST];
+	struct nl_salt salt = {0};
+	struct nl_talk *t = NULL;
+	struct nl_form *f;
+	struct nl_dump d;
+	struct plan *p;
+	const char *who;
+	const uint8_t *bytes;
+	size_t n;
+	int yes = -1;
+
+	if (!ipc_map(file, APPLY_MOST_PLAN, &bytes, &n) && !plan_read(a, bytes, n, &p) &&
+	    !nl_talk_open(&t) &&
+	    !nl_talk_dump(t, a, 1, p->table, NL_DUMP_RULES, 100, &d)) {
+		nl_stamp(&d, p->table, digest, &salt);
+		if (!nl_form_as(a, p, &h, salt, &d, &f, &who))
+			yes = nl_in_force(f, &d);
+	}
+	printf("{\"force\": %d}\n", yes);
+	fflush(stdout);
+	nl_talk_close(t);
+	arena_free(a);
+}
+
 static void
 order(char *line)
 {
@@ -290,7 +349,7 @@ order(char *line)
 		fflush(stdout);
 		return;
 	}
-	while (type < APPLY_NASK && (!ask_word[type] || strcmp(ask_word[type], w[0]) != 0))
+	while (strcmp(w[0], "force") != 0 && type < APPLY_NASK && (!ask_word[type] || strcmp(ask_word[type], w[0]) != 0))
 		type++;
 	if (type == APPLY_NASK)
 		exit(2);
@@ -299,6 +358,13 @@ order(char *line)
 			gen = (uint32_t)strtoul(w[i] + 4, NULL, 10);
 		else if (read_name(w[i], &name[nname]))
 			nname++;
+	}
+	if (type == 0) {
+		q.put = (struct apply_do){0, name, nname};
+		fd = plan_file(w[1]);
+		force(fd, &q.put);
+		close(fd);
+		return;
 	}
 	if (type == APPLY_DO) {
 		q.put = (struct apply_do){gen, name, nname};
