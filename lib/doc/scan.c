@@ -83,6 +83,7 @@ scan_bytes(struct arena *a, struct text_set *t, uint32_t file, struct scan *sc,
 {
 	const struct text_file *f = t->file[file];
 	size_t first = d->n + d->dropped, index = 0, cap = 0;
+	bool binary = false;
 
 	*sc = (struct scan){
 		.s = f->bytes,
@@ -97,7 +98,8 @@ scan_bytes(struct arena *a, struct text_set *t, uint32_t file, struct scan *sc,
 		diag_hint(d, g, "it looks like UTF-16: save it as UTF-8");
 		return false;
 	}
-	for (size_t i = 0; i < sc->n && !d->dropped; index++) {
+	/* One byte that is in no text is enough: the rest of a binary file is more of them. */
+	for (size_t i = 0; i < sc->n && !d->dropped && !binary; index++) {
 		struct text_span at = {file, (uint32_t)i, 1};
 		const struct sort *k;
 		uint32_t c = (unsigned char)sc->s[i];
@@ -130,9 +132,11 @@ scan_bytes(struct arena *a, struct text_set *t, uint32_t file, struct scan *sc,
 			diag_hint(d, diag_add(d, DIAG_E0102, at,
 			    "the byte 0x%02X is not UTF-8",
 			    (unsigned char)sc->s[i]), "save the file as UTF-8");
+			binary = true;
 		} else if ((k = sort_of(c, i))) {
 			at.len = (uint32_t)len;
 			refuse(d, k, c, at);
+			binary = k == &nul;
 		}
 		i += len;
 	}

@@ -272,7 +272,7 @@ static const struct shape_key judge_keys[] = {
 	{"roaming", &roamings, JU(roaming), false,
 		"What mail programs of people may reach.", NULL, "CAM-07"},
 	{"otherwise", &otherwise, JU(otherwise), true,
-		"What happens to the mail ports that nothing above speaks of.", "untouched", "COL-03"},
+		"What happens to the mail ports that nothing above speaks of.", "deny", "COL-03"},
 	{"limit", &limits, JU(limit), false,
 		"How many of the allowed connections.", NULL, "CAM-13"},
 	{"only", &only, JU(only), false,

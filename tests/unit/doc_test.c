@@ -166,6 +166,8 @@ static const struct mistake mistakes[] = {
 	{"a: \xed\xa0\x80\n", DIAG_E0102, 1, 4, 3, NULL},
 	{"a: \xc0\xaf\n", DIAG_E0102, 1, 4, 2, NULL},
 	{"\xff\xfe" "a", DIAG_E0102, 1, 1, 2, "UTF-16"},
+	/* the first such byte is told alone: a binary file has thousands */
+	{"a: \xff b\nc: \xff \x01\n", DIAG_E0102, 1, 4, 1, "UTF-8"},
 	{"a: \x07\n", DIAG_E0103, 1, 4, 1, NULL},
 	{"# \x1b[2J\n", DIAG_E0103, 1, 3, 1, NULL},
 	{"a: \x7f\n", DIAG_E0103, 1, 4, 1, NULL},
