@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct nl_expr;
 
 enum nl_xt_kind {
@@ -129,5 +130,10 @@ struct nl_xt {
 /* What the expression (NL_XT_MATCH, NL_XT_TARGET) says. */
 void
 nl_xt_read(const struct nl_expr *e, struct nl_xt *out);
+
+/* Adds one expression as a line for people: an extension by what it asks, as far as it is read
+ * ("match multiport destination port 25,465-587"), any other as nl_expr_text() has it. */
+void
+nl_expr_words(struct buf *b, const struct nl_expr *e);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "nl/dump.h"
+#include "nl/xtread.h"
 #include "prove/inside.h"
 
 #define SAME fdd_leaf(0)
@@ -433,7 +434,7 @@ rule_text(struct arena *a, const struct nl_rule *r)
 		if (r->expr[i].kind == NL_COUNTER)
 			continue;
 		buf_str(&b, b.n ? "; " : "");
-		nl_expr_text(&b, &r->expr[i]);
+		nl_expr_words(&b, &r->expr[i]);
 	}
 	return taken(a, &b);
 }

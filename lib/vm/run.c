@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "nl/xtread.h"
 #include "vm/inside.h"
 
 /* ---- chains ------------------------------------------------------------------------- */
@@ -447,7 +448,7 @@ vm_leaf_text(struct buf *out, const struct vm_leaf *l)
 		    (unsigned long long)r->handle);
 		if (l->cause->expr < r->nexpr) {
 			buf_str(out, ": ");
-			nl_expr_text(out, &r->expr[l->cause->expr]);
+			nl_expr_words(out, &r->expr[l->cause->expr]);
 		}
 	}
 	buf_str(out, ")");

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "nl/batch.h"
 #include "nl/dump.h"
+#include "nl/xtread.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,8 +23,10 @@ print(const struct nl_dump *d)
 	struct buf b = BUF_INIT(1 << 20);
 
 	for (uint32_t i = 0; i < d->nrule; i++)
-		for (uint32_t k = 0; k < d->rule[i].nexpr; k++)
+		for (uint32_t k = 0; k < d->rule[i].nexpr; k++) {
 			nl_expr_text(&b, &d->rule[i].expr[k]);
+			nl_expr_words(&b, &d->rule[i].expr[k]);
+		}
 	for (uint32_t i = 0; i < d->nset; i++)
 		for (uint32_t k = 0; k < d->set[i].nelem; k++) {
 			const struct nl_elem *e = &d->set[i].elem[k];

@@ -24,6 +24,7 @@
 
 #include "addr/packet.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "nl/dump.h"
 #include "nl/xtread.h"
 #include "vm/vm.h"
@@ -248,6 +249,51 @@ xt_redirect_is_told_apart_by_its_length(void **state)
 	assert_int_equal(x.u.nat.port_lo, 465);
 	old.rangesize = 2;
 	assert_int_equal(read_one(NL_XT_TARGET, "REDIRECT", 0, &old, sizeof old).kind, NL_XT_UNREAD);
+}
+
+static void
+said(struct kit *k, const char *want)
+{
+	const struct nl_rule *r = &k->d.rule[k->d.nrule - 1];
+	struct buf b = BUF_INIT(4096);
+
+	nl_expr_words(&b, &r->expr[r->nexpr - 1]);
+	assert_string_equal(b.p, want);
+	buf_free(&b);
+}
+
+static void
+xt_is_said_in_words(void **state)
+{
+	struct kit *k = *state;
+	uint8_t junk[256];
+	struct xt_multiport_v1 m = {.flags = XT_MULTIPORT_DESTINATION, .count = 3,
+	    .ports = {25, 465, 587}, .pflags = {0, 1}, .invert = 1};
+	struct xt_iprange_mtinfo r = {.src_min.ip = htonl(0x0a00000a), .src_max.ip = htonl(0x0a000014),
+	    .flags = IPRANGE_SRC | IPRANGE_SRC_INV};
+	struct xt_state_info s = {XT_STATE_BIT(IP_CT_NEW) | XT_STATE_UNTRACKED};
+	struct nf_nat_range2 to = {.flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED,
+	    .min_addr.ip = htonl(0x0a000007), .max_addr.ip = htonl(0x0a000007),
+	    .min_proto.all = htons(2525), .max_proto.all = htons(2530)};
+
+	forward(k);
+	MATCH(k, "multiport", 1, m);
+	said(k, "match multiport destination port not 25,465-587");
+	MATCH(k, "iprange", 1, r);
+	said(k, "match iprange source not 10.0.0.10-10.0.0.20");
+	MATCH(k, "state", 0, s);
+	said(k, "match state state new,untracked");
+	TARGET(k, "DNAT", 2, to);
+	said(k, "target DNAT to 10.0.0.7 to port 2525-2530");
+	ext(k, NL_XT_MATCH, "string", 1, &s, sizeof s);
+	said(k, "match string rev 1");
+	memset(junk, 'x', sizeof junk);
+	junk[1] = 0x1b;
+	junk[2] = 0;
+	ext(k, NL_XT_MATCH, "comment", 0, junk, sizeof junk);
+	said(k, "match comment \"x\\u001b\"");
+	memset(junk, 'x', sizeof junk);
+	ext(k, NL_XT_MATCH, "comment", 0, junk, sizeof junk);
 }
 
 /* ---- matches ------------------------------------------------------------------------------ */
@@ -659,6 +705,7 @@ main(void)
 		TEST(xt_a_struct_of_another_length_is_not_read),
 		TEST(xt_ranges_of_ports_that_have_no_end_are_not_read),
 		TEST(xt_redirect_is_told_apart_by_its_length),
+		TEST(xt_is_said_in_words),
 		TEST(xt_tcp_ranges_hold_both_ends_and_inversion_turns_one_test),
 		TEST(xt_tcp_flags_are_masked_and_an_option_is_not_known),
 		TEST(xt_multiport_asks_either_end),
