@@ -89,6 +89,20 @@ place(struct attempt_pool *p)
 	return best;
 }
 
+/* Whether the attempt knows the port already; it does from now on. */
+static bool
+repeats(struct pool_attempt *a, uint16_t sport)
+{
+	for (unsigned i = 0; i < a->nport; i++)
+		if (a->port[i] == sport)
+			return true;
+	a->port[a->next_port] = sport;
+	a->next_port = (uint8_t)((a->next_port + 1) % POOL_PORTS);
+	if (a->nport < POOL_PORTS)
+		a->nport++;
+	return false;
+}
+
 struct pool_attempt *
 attempt_pool_add(struct attempt_pool *p, const struct pool_key *k, uint16_t sport, uint64_t when,
     uint64_t now_us, bool *fresh)
@@ -100,7 +114,7 @@ attempt_pool_add(struct attempt_pool *p, const struct pool_key *k, uint16_t spor
 	if (i < POOL_ATTEMPTS) {
 		struct pool_attempt *a = &p->v[i];
 		a->count++;
-		if (!a->told || a->sport == sport)
+		if (repeats(a, sport) || !a->told)
 			return a;
 		/* The same program again, by another connection: an attempt of its own, which is told
 		   soon and takes the repetitions of the old one along. */
@@ -122,6 +136,7 @@ attempt_pool_add(struct attempt_pool *p, const struct pool_key *k, uint16_t spor
 	*a = (struct pool_attempt){
 		.key = *k, .sport = sport, .when = when, .count = 1, .due = now_us + POOL_WINDOW_US,
 	};
+	repeats(a, sport);
 	p->hash[i] = h;
 	p->live++;
 	if (a->due < p->next)

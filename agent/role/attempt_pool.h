@@ -20,6 +20,7 @@ enum {
 	POOL_ATTEMPTS = 1024,      /* at a time */
 	POOL_WINDOW_US = 1000000,  /* alike within */
 	POOL_LINGER_US = 64000000, /* repetitions of SYN within (tcp_syn_retries 6: 63 s) */
+	POOL_PORTS = 8,            /* source ports whose repetitions are known */
 	POOL_RATE = 20,            /* told a second */
 	POOL_BURST = 200,
 };
@@ -38,6 +39,8 @@ struct pool_key {
 struct pool_attempt {
 	struct pool_key key;
 	uint16_t sport;            /* of the first packet */
+	uint16_t port[POOL_PORTS]; /* the last source ports */
+	uint8_t nport, next_port;
 	uint64_t when;             /* of the first, microseconds since 1970 */
 	uint64_t count;            /* packets since it was last told */
 	uint64_t due;              /* when it is to be told, or forgotten */
