@@ -695,7 +695,6 @@ a_third_of_a_set_is_too_much(void **unused)
 	assert_non_null(v[1]);
 	for (uint32_t i = 0; i < MANY; i++)
 		v[0][i] = v[1][i] = (struct addr_range4){i * 16, i * 16 + 8};
-	w->set[0].n = MANY;
 	memcpy(x->set, w->set, sizeof x->set);
 	memcpy(x->v6, w->v6, sizeof x->v6);
 	memcpy(x->port, w->port, sizeof x->port);
@@ -703,10 +702,12 @@ a_third_of_a_set_is_too_much(void **unused)
 		/* a change is one taken away and one put there */
 		for (uint32_t i = 0; i < (k ? 160 : 140); i++)
 			v[1][i * 6].hi = i * 96 + 9;
+		w->set[0].n = x->set[0].n = 0;
 		link_up(w);
 		link_up(x);
 		w->set[0].v4 = v[0];
 		x->set[0].v4 = v[1];
+		w->set[0].n = x->set[0].n = MANY;
 		plan_seal(&w->p);
 		plan_seal(&x->p);
 		assert_int_equal(apply(t, &w->p, (struct nl_salt){0}, true), 0);

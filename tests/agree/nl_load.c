@@ -170,7 +170,7 @@ edit(struct nl_talk *t, const struct plan *old, const struct plan *p, uint32_t f
 	struct nl_job j = {.a = a, .table_flags = flags, .seq = 1, .in_place = true,
 	    .most = most ? most : nl_talk_most(t)};
 	uint8_t digest[NL_DIGEST];
-	struct nl_form *from, *to;
+	struct nl_form *from, *to = NULL;
 	struct nl_salt salt;
 	const char *who = "no stamp";
 	struct nl_dump d;
