@@ -17,6 +17,7 @@
 #include "nl/dump.h"
 #include "nl/element.h"
 #include "nl/gather.h"
+#include "nl/held.h"
 #include "nl/put.h"
 #include "nl/read.h"
 #include "nl/rulehash.h"
@@ -529,7 +530,7 @@ look_sets(struct look *l, bool *unjudged)
 		} else if (s->count == UINT32_MAX) {
 			if (unjudged)
 				unjudged[i] = true;
-		} else if (s->count != l->w->set[i].n) {
+		} else if (s->count != l->w->set[i].n && !held_count_agrees(s, &p->set[i])) {
 			counts(l->out, plain, l->w->set[i].n, s->count);
 		}
 	}
