@@ -40,6 +40,7 @@ MAP = {
     'agent/jail': ['lib/base'],
     'agent/log': ['lib/base'],
     'agent/tls': ['lib/base'],
+    'agent/sasl': ['lib/base'],
     'agent/peer': ['lib/base'],
     'agent/role': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
                    'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'lib/tell',
@@ -73,6 +74,7 @@ OWNER = {
     'systemd/sd-daemon.h': 'agent/parent',
     'systemd/sd-event.h': 'agent/parent',
     'openssl/': 'agent/tls',
+    'gsasl.h': 'agent/sasl',
 }
 
 # room: its files, and their companions (fdd_op beside fdd), that know no policy
