@@ -13,6 +13,11 @@ const struct shape_type keys_name = {
 	.kind = SHAPE_NAME,
 };
 
+/* Who mistakes it writes the password here. */
+const struct shape_type keys_credential = {
+	.kind = SHAPE_NAME, .secret = true,
+};
+
 const struct shape_type keys_yes = {
 	.kind = SHAPE_BOOL,
 };

@@ -122,10 +122,10 @@ static const struct shape_type auth_word = {
 };
 
 static const struct shape_key auth_keys[] = {
-	{"password", &keys_name, offsetof(struct raw_auth, password), false,
+	{"password", &keys_credential, offsetof(struct raw_auth, password), false,
 		"The name of a credential: user and password. Never the secret itself.", "ser-forms",
 		"COL-12"},
-	{"certificate", &keys_name, offsetof(struct raw_auth, certificate), false,
+	{"certificate", &keys_credential, offsetof(struct raw_auth, certificate), false,
 		"The name of a credential: a client certificate and its key.", "inst-client", "COR-12"},
 	{"recipients", &keys_patterns, offsetof(struct raw_auth, recipients), false,
 		"AUTH only for these recipients; left out: for all.", NULL, "COL-25"},

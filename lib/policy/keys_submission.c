@@ -119,7 +119,7 @@ static const struct shape_key application_keys[] = {
 		"The pairs of envelope sender and From field that it may use.", NULL, "COL-29"},
 	{"via", &relay_name, AP(via), false,
 		"The relay that takes its mail; left out: by `routes`.", "ser", "COL-26"},
-	{"credential", &keys_name, AP(credential), false,
+	{"credential", &keys_credential, AP(credential), false,
 		"The name of its own credential at the relay of `via`, in place of the relay's.",
 		"ser-forms", "COL-33"},
 	{"limits", &keys_mail_limits, AP(limits), false, "How much it may send.", NULL, "CAM-14"},

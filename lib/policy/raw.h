@@ -253,7 +253,7 @@ extern const struct shape_type keys_stmt_meta;     /* REC to splice: name, title
 extern const struct shape_type keys_named_meta;    /* title, ...; dates refused */
 extern const struct shape_type keys_dated_meta;    /* title, ..., since, until */
 extern const struct shape_type keys_undated_meta;  /* name, title, ...; dates refused */
-extern const struct shape_type keys_text, keys_name, keys_yes, keys_families;
+extern const struct shape_type keys_text, keys_name, keys_credential, keys_yes, keys_families;
 extern const struct shape_type keys_where, keys_where_any, keys_ports, keys_users, keys_units;
 extern const struct shape_type keys_user, keys_unit, keys_class;
 extern const struct shape_type keys_patterns, keys_sender, keys_host, keys_domains;

@@ -67,10 +67,11 @@ static struct diag *
 wrong(struct bind *b, enum diag_code code, const struct shape_type *t,
     const struct doc_node *n, struct what w)
 {
-	struct diag *g = diag_add(b->d, code, n->at, "%s wants %s, not %s",
-	    called(b, w), shape_wanted(b->a, t), seen(b, n));
+	struct diag *g = diag_add(b->d, code, n->at, "%s wants %s, not %s", called(b, w),
+	    shape_wanted(b->a, t), t->secret ? "what stands here" : seen(b, n));
 	const char *e = example(t, w);
 
+	g->hidden = t->secret;
 	if (*e && w.key && !w.item)
 		diag_hint(b->d, g, "write, for example, `%s: %s`", w.key, e);
 	else if (*e)

@@ -121,6 +121,7 @@ struct shape_type {
 	bool empty;          /* TEXT, OWN: "" is a value; LIST, MAP, REC: so is [] or {} */
 	bool lone;           /* LIST */
 	bool plain_keys;     /* MAP: keys are any text, not names */
+	bool secret;         /* what stands here wrongly may be a secret, and is not shown */
 	shape_read *read;    /* OWN; NULL: nothing to check here */
 	const struct shape_type *item;
 	size_t size, off;    /* LIST, MAP: size of an element; MAP: where the item's value is

@@ -47,6 +47,7 @@ struct diag {
 	const char *also_label;    /* what the second place is; NULL */
 	const char *message;       /* one sentence, no full stop */
 	const char *hint;          /* the way out; NULL when the message is it */
+	bool hidden;               /* what stands at `at` may be a secret: no snippet shows it */
 };
 
 struct diags {

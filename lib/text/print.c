@@ -169,10 +169,21 @@ repeat(struct buf *out, char c, size_t n)
 		buf_chr(out, c);
 }
 
+/* Whether a byte may be of a secret. */
+static bool
+hidden(const struct diags *d, uint32_t file, size_t off)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->v[i].hidden && d->v[i].at.file == file && off >= d->v[i].at.off &&
+		    off - d->v[i].at.off < d->v[i].at.len)
+			return true;
+	return false;
+}
+
 /* The line of the span, and carets below what the span has of it. */
 static void
-snippet(struct buf *out, struct text_set *t, struct text_span at, bool colour,
-    const char *paint_caret)
+snippet(struct buf *out, const struct diags *d, struct text_set *t, struct text_span at,
+    bool colour, const char *paint_caret)
 {
 	size_t n, begin, from, to, left = 0, right, cell = 0;
 	const char *s = text_line(t, at.file, at.off, &n);
@@ -201,7 +212,9 @@ snippet(struct buf *out, struct text_set *t, struct text_span at, bool colour,
 		struct glyph g = glyph_at(s + i, n - i, cell);
 
 		/* What straddles the edge of the window is left out whole. */
-		if (cell >= left && cell + g.width <= right)
+		if (cell >= left && cell + g.width <= right && hidden(d, at.file, begin + i))
+			repeat(out, '*', g.width);
+		else if (cell >= left && cell + g.width <= right)
 			add_glyph(out, s + i, &g);
 		else if (cell < left && cell + g.width > left)
 			repeat(out, ' ', cell + g.width - left);
@@ -233,7 +246,8 @@ place(struct buf *out, struct text_set *t, struct text_span at)
 }
 
 static void
-human(struct buf *out, const struct diag *g, struct text_set *t, bool colour)
+human(struct buf *out, const struct diags *d, const struct diag *g, struct text_set *t,
+    bool colour)
 {
 	const struct severity *s = &severities[g->severity];
 
@@ -248,13 +262,13 @@ human(struct buf *out, const struct diag *g, struct text_set *t, bool colour)
 	paint(out, colour, PLAIN);
 	buf_chr(out, '\n');
 	if (g->at.file < t->n)
-		snippet(out, t, g->at, colour, s->colour);
+		snippet(out, d, t, g->at, colour, s->colour);
 	if (g->also.file < t->n) {
 		buf_str(out, "  ");
 		place(out, t, g->also);
 		visible(out, g->also_label ? g->also_label : "see here");
 		buf_chr(out, '\n');
-		snippet(out, t, g->also, colour, GREEN);
+		snippet(out, d, t, g->also, colour, GREEN);
 	}
 	if (g->hint) {
 		buf_str(out, "      ");
@@ -504,7 +518,7 @@ print_diags(struct buf *out, const struct diags *d, struct text_set *t,
 	switch (form) {
 	case PRINT_HUMAN:
 		for (size_t i = 0; i < d->n; i++)
-			human(out, &d->v[i], t, colour);
+			human(out, d, &d->v[i], t, colour);
 		break;
 	case PRINT_JSON:
 		json(out, d, t);
