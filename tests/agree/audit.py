@@ -141,6 +141,24 @@ WAYS = """table inet x {
 """
 
 
+# A user that is nobody here, by number, and one that the ruleset does not speak of.
+USERS = """table inet x {
+	chain o {
+		type filter hook output priority 0; policy accept;
+		meta skuid 1001 tcp dport 25 accept
+		tcp dport 25 drop
+	}
+}
+"""
+USERS_POLICY = """mailreeve: 1
+name: h
+networks:
+  campus: {ranges: [10.0.0.0/8], families: ipv4}
+points:
+  host: {kind: host, outbound: {block: {ports: [smtp]}, otherwise: untouched}}
+"""
+
+
 def replays(r):
     return [x['replay'] for x in json.loads(r.stdout)['regions']]
 
@@ -163,6 +181,13 @@ def sent(mailreeve):
             verdict(sum(x['outcome'] == 'as told' for x in told_of) * 2 > len(told_of),
                     f'most packets are sent, {policy}', told_of)
     verdict({('as told', 'passed'), ('as told', 'refused')} <= seen, 'packets pass and are refused', seen)
+    with tempfile.TemporaryDirectory() as d:
+        policy = pathlib.Path(d) / 'users.yaml'
+        policy.write_text(USERS_POLICY)
+        for inside in ((), ('unshare', '-Ur')):
+            r = run(mailreeve, 'audit', '--replay', '--format', 'json', str(policy), '-', text=USERS, inside=inside)
+            one = [x['replay'] for x in json.loads(r.stdout)['regions'] if x['witness'].endswith('by user 1001')]
+            verdict(one == [{'outcome': 'as told', 'packet': 'passed'}], 'sent by user 1001', r.stdout + r.stderr)
     r = run(mailreeve, 'audit', '--replay', POLICY, '-', text='table inet x {\n}\n')
     verdict(r.returncode == 1 and r.stdout.count('    replayed  passed, as told\n') == 2, 'for people', r.stdout)
     # 30 replays where 6 namespaces may be at once, each with two: none is left behind
