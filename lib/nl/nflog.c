@@ -159,45 +159,46 @@ read_packet(const uint8_t *p, size_t n, struct nflog_packet *out)
 	return 0;
 }
 
+/* One message is taken off: 1 and *out, 0 where it was of another kind, or -errno. */
+static int
+one_message(struct nflog_bytes *in, struct nflog_packet *out)
+{
+	struct nlmsghdr h;
+	struct nlmsgerr e;
+
+	if (in->n < sizeof h)
+		return -EBADMSG;
+	memcpy(&h, in->p, sizeof h);
+	if (h.nlmsg_len < sizeof h || h.nlmsg_len > in->n)
+		return -EBADMSG;
+	const uint8_t *body = in->p + NLMSG_HDRLEN;
+	size_t step = NLMSG_ALIGN((size_t)h.nlmsg_len), n = h.nlmsg_len - NLMSG_HDRLEN;
+	if (step > in->n)
+		step = in->n;
+	in->p += step;
+	in->n -= step;
+	if (h.nlmsg_type == TYPE_PACKET) {
+		int err = read_packet(body, n, out);
+		return err ? err : 1;
+	}
+	if (h.nlmsg_type != NLMSG_ERROR)
+		return 0;
+	if (n < sizeof e)
+		return -EBADMSG;
+	memcpy(&e, body, sizeof e);
+	return e.error <= 0 && e.error >= -4095 ? e.error : -EBADMSG;
+}
+
 int
 nflog_next(struct nflog_bytes *in, struct nflog_packet *out)
 {
-	int err = 0;
+	int got = 0;
 
-	while (in->n && !err) {
-		const uint8_t *body = in->p + NLMSG_HDRLEN;
-		struct nlmsghdr h;
-
-		if (in->n < sizeof h)
-			break;
-		memcpy(&h, in->p, sizeof h);
-		if (h.nlmsg_len < sizeof h || h.nlmsg_len > in->n)
-			break;
-		size_t step = NLMSG_ALIGN((size_t)h.nlmsg_len), nbody = h.nlmsg_len - NLMSG_HDRLEN;
-		if (step > in->n)
-			step = in->n;
-		in->p += step;
-		in->n -= step;
-		if (h.nlmsg_type == NLMSG_ERROR) {
-			struct nlmsgerr e;
-			if (nbody < sizeof e)
-				break;
-			memcpy(&e, body, sizeof e);
-			if (e.error > 0 || e.error < -4095)
-				break;
-			err = e.error;
-		} else if (h.nlmsg_type == TYPE_PACKET) {
-			err = read_packet(body, nbody, out);
-			if (!err)
-				return 1;
-		}
-		if (!err && !in->n)
-			return 0;
-	}
-	if (!err && !in->n)
-		return 0;
-	in->n = 0;
-	return err ? err : -EBADMSG;
+	while (in->n && got == 0)
+		got = one_message(in, out);
+	if (got < 0)
+		in->n = 0;
+	return got;
 }
 
 uint32_t
