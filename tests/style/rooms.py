@@ -40,6 +40,7 @@ MAP = {
     'agent/jail': ['lib/base'],
     'agent/log': ['lib/base'],
     'agent/tls': ['lib/base'],
+    'agent/dns': ['lib/base'],
     'agent/sasl': ['lib/base'],
     'agent/peer': ['lib/base'],
     'agent/role': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
@@ -74,6 +75,7 @@ OWNER = {
     'systemd/sd-daemon.h': 'agent/parent',
     'systemd/sd-event.h': 'agent/parent',
     'openssl/': 'agent/tls',
+    'ares.h': 'agent/dns',
     'gsasl.h': 'agent/sasl',
 }
 

@@ -1,0 +1,303 @@
+#include "dns/dns.h"
+
+#include <ares.h>
+#include <arpa/nameser.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/select.h>
+
+enum {
+	TRY_MS = 3000,             /* for one server */
+	TRIES = 2,
+};
+
+struct question {
+	struct question *next;
+	struct dns *d;
+	enum dns_kind kind;
+	dns_told *told;            /* NULL: forgotten */
+	void *arg;
+	char name[DNS_MOST_NAME + 1];
+};
+
+struct kept {
+	char name[DNS_MOST_NAME + 1];
+	enum dns_kind kind;
+	uint64_t until;            /* ms; 0: free */
+	struct dns_answer *answer;
+};
+
+struct dns {
+	ares_channel chan;
+	struct question *asked;
+	size_t nasked;
+	uint64_t now;
+	struct kept kept[DNS_MOST_KEPT];
+};
+
+int
+dns_open(const char *servers, struct dns **out)
+{
+	struct ares_options o = {.timeout = TRY_MS, .tries = TRIES};
+	struct dns *d = calloc(1, sizeof *d);
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	err = ares_library_init(ARES_LIB_INIT_ALL);
+	if (!err)
+		err = ares_init_options(&d->chan, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+	if (!err && servers && ares_set_servers_ports_csv(d->chan, servers)) {
+		ares_destroy(d->chan);
+		err = ARES_EBADSTR;
+	}
+	if (err) {
+		free(d);
+		return err == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+	}
+	*out = d;
+	return 0;
+}
+
+struct dns *
+dns_close(struct dns *d)
+{
+	if (!d)
+		return NULL;
+	for (struct question *q = d->asked; q; q = q->next)
+		q->told = NULL;
+	ares_destroy(d->chan);     /* tells each question that it ends */
+	ares_library_cleanup();
+	for (size_t i = 0; i < DNS_MOST_KEPT; i++)
+		free(d->kept[i].answer);
+	free(d);
+	return NULL;
+}
+
+/* ---- what is kept ------------------------------------------------------------------ */
+
+static struct kept *
+find(struct dns *d, enum dns_kind k, const char *name)
+{
+	for (size_t i = 0; i < DNS_MOST_KEPT; i++) {
+		struct kept *e = &d->kept[i];
+		if (e->until > d->now && e->kind == k && !strcasecmp(e->name, name))
+			return e;
+	}
+	return NULL;
+}
+
+/* Keeps an answer in the place of the same question, of one that is over, or of the one that ends
+ * first. Without memory it is not kept. */
+static void
+keep(struct dns *d, const struct question *q, const struct dns_answer *a, uint64_t seconds)
+{
+	struct kept *e = &d->kept[0];
+
+	for (size_t i = 0; i < DNS_MOST_KEPT && e->until; i++) {
+		struct kept *x = &d->kept[i];
+		if (x->kind == q->kind && x->until && !strcasecmp(x->name, q->name)) {
+			e = x;
+			break;
+		}
+		if (x->until < e->until)
+			e = x;
+	}
+	if (!e->answer && !(e->answer = malloc(sizeof *e->answer))) {
+		e->until = 0;
+		return;
+	}
+	if (seconds < DNS_LEAST)
+		seconds = DNS_LEAST;
+	if (seconds > DNS_MOST)
+		seconds = DNS_MOST;
+	memcpy(e->name, q->name, sizeof e->name);
+	e->kind = q->kind;
+	e->until = d->now + 1000 * seconds;
+	*e->answer = *a;
+}
+
+/* ---- answers ------------------------------------------------------------------------ */
+
+/* Which failures mean that there is none, rather than that nobody knows. */
+static bool
+is_absence(int status)
+{
+	return status == ARES_ENODATA || status == ARES_ENOTFOUND;
+}
+
+static void
+end(struct question *q, const struct dns_answer *a, uint64_t seconds)
+{
+	struct dns *d = q->d;
+	struct question **p = &d->asked;
+
+	while (*p != q)
+		p = &(*p)->next;
+	*p = q->next;
+	d->nasked--;
+	if (a && a->outcome != DNS_NOT_NOW)
+		keep(d, q, a, seconds);
+	if (a && q->told)
+		q->told(q->arg, a);
+	free(q);
+}
+
+static void
+on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *r)
+{
+	struct question *q = arg;
+	struct dns_answer a = {.outcome = DNS_NOT_NOW};
+	uint64_t ttl = DNS_MOST;
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+		end(q, NULL, 0);
+		return;
+	}
+	if (status == ARES_SUCCESS)
+		for (struct ares_addrinfo_node *n = r->nodes; n && a.n < DNS_MOST_ADDRESSES; n = n->ai_next) {
+			if (n->ai_addrlen > sizeof a.address[0])
+				continue;
+			memcpy(&a.address[a.n++], n->ai_addr, n->ai_addrlen);
+			if (n->ai_ttl >= 0 && (uint64_t)n->ai_ttl < ttl)
+				ttl = (uint64_t)n->ai_ttl;
+		}
+	if (a.n) {
+		a.outcome = DNS_FOUND;
+	} else if (status == ARES_SUCCESS || is_absence(status)) {
+		a.outcome = DNS_NONE;
+		ttl = DNS_MOST_NONE;
+	} else {
+		a.why = ares_strerror(status);
+	}
+	if (r)
+		ares_freeaddrinfo(r);
+	end(q, &a, ttl);
+}
+
+static void
+on_mx(void *arg, int status, int timeouts, unsigned char *bytes, int n)
+{
+	struct question *q = arg;
+	struct dns_answer a = {.outcome = DNS_NOT_NOW};
+	struct ares_mx_reply *mx = NULL;
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+		end(q, NULL, 0);
+		return;
+	}
+	if (status == ARES_SUCCESS)
+		status = ares_parse_mx_reply(bytes, n, &mx);
+	if (status == ARES_SUCCESS && mx)
+		a.outcome = !mx->next && (!*mx->host || !strcmp(mx->host, ".")) ? DNS_NULL_MX : DNS_FOUND;
+	else if (status == ARES_SUCCESS || is_absence(status))
+		a.outcome = DNS_NONE;
+	else
+		a.why = ares_strerror(status);
+	if (mx)
+		ares_free_data(mx);
+	/* c-ares 1.18 does not tell the record's time */
+	end(q, &a, DNS_MOST_NONE);
+}
+
+/* Letters, digits, hyphens, underscores, dots: what a policy and an address can hold. */
+static bool
+is_name(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n && n <= DNS_MOST_NAME && s[0] != '.' && s[0] != '-' &&
+	    strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == n &&
+	    !strstr(s, "..");
+}
+
+int
+dns_ask(struct dns *d, enum dns_kind k, const char *name, uint64_t now, dns_told *told, void *arg)
+{
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	const struct kept *e;
+	struct question *q;
+
+	if (!is_name(name))
+		return -EINVAL;
+	d->now = now;
+	if ((e = find(d, k, name))) {
+		struct dns_answer a = *e->answer;
+		told(arg, &a);
+		return 0;
+	}
+	if (d->nasked == DNS_MOST_ASKED)
+		return -EBUSY;
+	if (!(q = calloc(1, sizeof *q)))
+		return -ENOMEM;
+	*q = (struct question){.next = d->asked, .d = d, .kind = k, .told = told, .arg = arg};
+	memcpy(q->name, name, strlen(name) + 1);
+	d->asked = q;
+	d->nasked++;
+	switch (k) {
+	case DNS_ADDRESSES:
+		ares_getaddrinfo(d->chan, name, NULL, &hints, on_addresses, q);
+		break;
+	case DNS_MX:
+		ares_query(d->chan, name, ns_c_in, ns_t_mx, on_mx, q);
+		break;
+	}
+	return 0;
+}
+
+void
+dns_forget(struct dns *d, void *arg)
+{
+	for (struct question *q = d->asked; q; q = q->next)
+		if (q->arg == arg)
+			q->told = NULL;
+}
+
+/* ---- waiting --------------------------------------------------------------------------- */
+
+size_t
+dns_wait(struct dns *d, struct pollfd *p, int *ms)
+{
+	ares_socket_t s[ARES_GETSOCK_MAXNUM];
+	unsigned bits = (unsigned)ares_getsock(d->chan, s, ARES_GETSOCK_MAXNUM);
+	struct timeval tv, *next;
+	size_t n = 0;
+
+	_Static_assert(DNS_MOST_FDS >= ARES_GETSOCK_MAXNUM, "all of c-ares' sockets are waited for");
+	for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+		/* ares_getsock(3): bit i to be read, bit 16 + i to be written; c-ares' own macros shift a
+		   signed 1 by 31 */
+		short what = (short)((bits >> i & 1 ? POLLIN : 0) |
+		    (bits >> (ARES_GETSOCK_MAXNUM + i) & 1 ? POLLOUT : 0));
+		if (what)
+			p[n++] = (struct pollfd){.fd = s[i], .events = what};
+	}
+	next = ares_timeout(d->chan, NULL, &tv);
+	if (next) {
+		int64_t wait = (int64_t)next->tv_sec * 1000 + (next->tv_usec + 999) / 1000;
+		if (*ms < 0 || wait < *ms)
+			*ms = (int)wait;
+	}
+	return n;
+}
+
+void
+dns_done(struct dns *d, const struct pollfd *p, size_t n, uint64_t now)
+{
+	d->now = now;
+	for (size_t i = 0; i < n; i++) {
+		bool in = p[i].revents & (POLLIN | POLLERR | POLLHUP), out = p[i].revents & POLLOUT;
+		if (in || out)
+			ares_process_fd(d->chan, in ? p[i].fd : ARES_SOCKET_BAD,
+			    out ? p[i].fd : ARES_SOCKET_BAD);
+	}
+	ares_process_fd(d->chan, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
