@@ -448,7 +448,7 @@ make(struct arena *a, const struct plan *p, const struct nl_host *host, struct n
 	struct make m = {.a = a, .host = host, .f = f, .old = old,
 	    .set_done = arena_array(a, p->nset, bool),
 	    .out = {.b = BUF_INIT(MOST_RULE), .form = f, .host = host}};
-	struct held held = {0};
+	struct held *held;
 	int err = 0;
 
 	f->plan = p;
@@ -459,8 +459,9 @@ make(struct arena *a, const struct plan *p, const struct nl_host *host, struct n
 		if (old->plan->set[i].name)
 			index_add(a, &m.old_set, old->plan->set[i].name, i);
 	if (have) {
-		held = held_look(a, p, have);
-		sort_names(&m, &held);
+		held = arena_of(a, struct held);
+		*held = held_look(a, p, have);
+		sort_names(&m, held);
 	}
 	for (uint32_t c = 0; c < p->nchain && !err; c++)
 		err = make_chain(&m, c);

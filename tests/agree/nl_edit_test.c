@@ -343,6 +343,8 @@ static size_t
 held(const struct nl_set *s, struct boundary *out)
 {
 	assert_true(s->nelem <= 2 * MOST);
+	if (s->nelem == 0)
+		return 0;
 	for (uint32_t i = 0; i < s->nelem; i++) {
 		out[i] = (struct boundary){.end = s->elem[i].end};
 		memcpy(out[i].key, s->elem[i].key, s->key_len);
