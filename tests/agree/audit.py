@@ -216,6 +216,12 @@ def tables(mailreeve):
         r = run('sh', '-c', script, 'sh', str(HERE / 'foreign' / name), mailreeve, POLICY, inside=('unshare', '-Urn'))
         verdict(r.returncode == 1 and not r.stderr and told(r.stdout) == want, f'audit live, {name}.iptables',
                 f'{r.returncode} {told(r.stdout) if r.returncode < 2 else r.stdout} {r.stderr}')
+        # a part of a hole that is a packet, really sent
+        if name in ('engine', 'campus'):
+            r = run('sh', '-c', script.replace('audit', 'audit --replay'), 'sh', str(HERE / 'foreign' / name), mailreeve,
+                    POLICY, inside=('unshare', '-Urn'))
+            verdict(r.returncode == 1 and replays(r)[0]['outcome'] == 'as told', f'audit --replay live, {name}.iptables',
+                    r.stdout + r.stderr)
 
 
 def our_own(mailreeve, folders):
