@@ -133,12 +133,12 @@ prove_live(struct prove *p)
 int
 prove_dump(struct prove *p, const struct nl_dump *d, const struct prove_world *w)
 {
-	struct vm_world names;
+	struct vm_world world;
 
 	p->who = NULL;
 	p->step = PROVE_EXECUTE;
-	load_world(p, w, &names);
-	return region_compare(p, NULL, &(struct side){d, &names});
+	load_world(p, w, &world);
+	return region_compare(p, NULL, &(struct side){d, &world});
 }
 
 int

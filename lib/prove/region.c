@@ -93,9 +93,9 @@ is_leaf(void *arg, uint32_t l)
 {
 	const struct reading *r = arg;
 	const struct vm_leaf *x = vm_leaf(r->v, l);
-	uint32_t fates = fates_of(r->c->p, x->fates, x->unknown);
+	uint32_t out = fates_of(r->c->p, x->fates, x->unknown);
 
-	return fates | (r->c->was.v && fates & NOT_KNOWN && x->cause ?
+	return out | (r->c->was.v && out & NOT_KNOWN && x->cause ?
 	    cause_bits(r->c, x->cause) : 0);
 }
 
@@ -521,7 +521,7 @@ tell(struct compare *c, const struct raw *raw, struct prove_region *b)
 
 /* The diagram of a ruleset's fates; FDD_NONE: too large. */
 static fdd_ref
-fates(struct compare *c, struct reading *r)
+read_fates(struct compare *c, struct reading *r)
 {
 	r->raw = vm_read(r->v);
 	return r->raw == FDD_NONE ? FDD_NONE : fdd_map(c->f, fdd_tag(c->f), is_leaf, r, r->raw);
@@ -534,8 +534,8 @@ compare(struct compare *c)
 	struct prove *p = c->p;
 	fdd_ref meant, is, r;
 
-	is = fates(c, &c->is);
-	meant = c->was.v ? fates(c, &c->was) :
+	is = read_fates(c, &c->is);
+	meant = c->was.v ? read_fates(c, &c->was) :
 	    fdd_map(c->f, fdd_tag(c->f), meant_leaf, p, p->meant);
 	if (meant == is && meant != FDD_NONE)
 		return PROVE_EQUAL;

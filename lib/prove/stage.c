@@ -9,7 +9,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
@@ -54,17 +53,12 @@ struct act {
 	int send;                  /* for what they send */
 };
 
+/* Says what cannot be done, of which thing ("": of none), and the errno (0: none). */
 static bool
-cannot(struct act *s, int err, const char *fmt, ...)
+cannot(struct act *s, int err, const char *what, const char *thing)
 {
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(s->seen->why, sizeof s->seen->why, fmt, ap);
-	va_end(ap);
-	if (err && n >= 0 && (size_t)n < sizeof s->seen->why)
-		snprintf(s->seen->why + n, sizeof s->seen->why - (size_t)n, ": %s", strerror(err < 0 ? -err : err));
+	snprintf(s->seen->why, sizeof s->seen->why, "%s%s%s%s%s", what, *thing ? " " : "", thing,
+	    err ? ": " : "", err ? strerror(err < 0 ? -err : err) : "");
 	return false;
 }
 
@@ -105,13 +99,13 @@ enter(struct act *s)
 			err = -errno;
 	}
 	if (err)
-		return cannot(s, err, "this machine does not let us make a network namespace");
+		return cannot(s, err, "this machine does not let us make a network namespace", "");
 	s->home = this_namespace();
 	if (s->home < 0 || unshare(CLONE_NEWNET))
-		return cannot(s, errno, "a second network namespace");
+		return cannot(s, errno, "a second network namespace", "");
 	s->outside = this_namespace();
 	if (s->outside < 0 || setns(s->home, CLONE_NEWNET))
-		return cannot(s, errno, "two network namespaces");
+		return cannot(s, errno, "two network namespaces", "");
 	return true;
 }
 
@@ -190,15 +184,15 @@ make_end(struct act *s, int fd, const char *name)
 	memcpy(e->wire_mac, wire, sizeof wire);
 	err = link_pair(fd, name, e->mac, peer, s->outside, e->wire_mac);
 	if (err)
-		return cannot(s, err, "an interface \"%s\"", name);
+		return cannot(s, err, "an interface called", name);
 	s->nend++;
 	e->index = (int)if_nametoindex(name);
 	err = link_up(fd, e->index);
 	if (err)
-		return cannot(s, err, "switching %s on", name);
+		return cannot(s, err, "switching on", name);
 	e->here = packet_socket(e->index);
 	if (setns(s->outside, CLONE_NEWNET))
-		return cannot(s, errno, "the wire");
+		return cannot(s, errno, "the wire", "");
 	other = link_open();
 	e->wire_index = (int)if_nametoindex(peer);
 	err = other < 0 ? other : link_up(other, e->wire_index);
@@ -206,7 +200,7 @@ make_end(struct act *s, int fd, const char *name)
 		close(other);
 	e->wire = packet_socket(e->wire_index);
 	if (setns(s->home, CLONE_NEWNET) || err || e->here < 0 || e->wire < 0)
-		return cannot(s, err ? err : errno, "the wire behind %s", name);
+		return cannot(s, err ? err : errno, "the wire behind", name);
 	return true;
 }
 
@@ -222,7 +216,7 @@ make_others(struct act *s, int fd, const struct if_nameindex *all)
 		if (if_nametoindex(all->if_name))
 			continue;
 		if (n++ == OTHERS)
-			return cannot(s, 0, "more than %d interfaces", OTHERS);
+			return cannot(s, 0, "this machine has too many interfaces", "");
 		mac[5] = wire[5] = (uint8_t)n;
 		snprintf(peer, sizeof peer, "x%d", n);
 		link_pair(fd, all->if_name, mac, peer, s->outside, wire);
@@ -262,7 +256,7 @@ make_ways(struct act *s, int fd)
 
 		err = link_route(fd, s->end[0].index, family, &s->f.src, &g);
 	}
-	return !err || cannot(s, err, "these addresses on an interface");
+	return !err || cannot(s, err, "these addresses on an interface", "");
 }
 
 static bool
@@ -273,21 +267,21 @@ make_sockets(struct act *s)
 
 	s->raw = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, s->f.proto);
 	if (s->raw < 0)
-		return cannot(s, errno, "a raw socket");
+		return cannot(s, errno, "a raw socket", "");
 	if (s->w->hook != PACKET_OUTPUT)
 		return true;
 	if (s->w->user && !be(s->w->uid))
-		return cannot(s, 0, "we may not be user %u", s->w->uid);
+		return cannot(s, 0, "we may not be that user", "");
 	s->send = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 	if (s->send < 0)
-		return cannot(s, errno, "a raw socket of that user");
+		return cannot(s, errno, "a raw socket of that user", "");
 	be(geteuid());
 	if (setsockopt(s->send, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_HDRINCL : IPV6_HDRINCL, &on,
 	    sizeof on))
-		return cannot(s, errno, "a raw socket that writes heads");
+		return cannot(s, errno, "a raw socket that writes heads", "");
 	if (s->w->packet_mark && setsockopt(s->send, SOL_SOCKET, SO_MARK, &s->w->packet_mark,
 	    sizeof s->w->packet_mark))
-		return cannot(s, errno, "a packet with a mark");
+		return cannot(s, errno, "a packet with a mark", "");
 	return true;
 }
 
@@ -299,7 +293,7 @@ static bool
 came(struct act *s, int fd, bool sent, bool *sign)
 {
 	uint8_t p[2048];
-	struct sockaddr_ll from;
+	struct sockaddr_ll from = {0};
 	bool found = false;
 
 	for (;;) {
@@ -424,7 +418,7 @@ control(struct act *s)
 		arrived = s->w->hook == PACKET_INPUT ? s->seen->in : s->seen->out;
 	}
 	s->seen->in = s->seen->out = false;
-	return arrived || cannot(s, 0, "even without rules the packet does not come through here");
+	return arrived || cannot(s, 0, "even without rules the packet does not come through here", "");
 }
 
 /* ---- the ruleset ------------------------------------------------------------------------------------------ */
@@ -451,7 +445,7 @@ load(struct act *s)
 	ssize_t n;
 
 	if (l.words < 0)
-		return cannot(s, errno, "what nft says");
+		return cannot(s, errno, "what nft says", "");
 	err = space_child(loader, &l, &status);
 	n = pread(l.words, words, WORDS, 0);
 	words[n > 0 ? n : 0] = 0;
@@ -460,8 +454,8 @@ load(struct act *s)
 			*p = ' ';
 	close(l.words);
 	if (err)
-		return cannot(s, err, "nft");
-	return !status || cannot(s, 0, "nft does not take the ruleset here: %s", words);
+		return cannot(s, err, "nft", "");
+	return !status || cannot(s, 0, "nft does not take the ruleset here:", words);
 }
 
 static void
@@ -492,7 +486,7 @@ track(struct act *s)
 		err = nl_track(t, &c);
 		nl_talk_close(t);
 	}
-	return !err || cannot(s, err, "a connection that is open");
+	return !err || cannot(s, err, "a connection that is open", "");
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------- */
@@ -517,13 +511,13 @@ make(struct act *s, const struct if_nameindex *others)
 	bool ok;
 
 	if (fd < 0)
-		return cannot(s, fd, "a netlink socket");
+		return cannot(s, fd, "a netlink socket", "");
 	err = link_up(fd, LO);
-	ok = !err || cannot(s, err, "switching the loopback on");
+	ok = !err || cannot(s, err, "switching the loopback on", "");
 	settings();
 	if (w->loopback) {
 		s->end[0] = (struct end){.index = LO, .here = packet_socket(LO), .wire = -1};
-		ok = ok && (s->end[0].here >= 0 || cannot(s, errno, "the loopback"));
+		ok = ok && (s->end[0].here >= 0 || cannot(s, errno, "the loopback", ""));
 	}
 	if (ok && *w->iif)
 		ok = make_end(s, fd, w->iif);
@@ -545,7 +539,7 @@ stage(const struct stage_wants *w, struct stage_seen *out)
 
 	stay_on_one_processor();
 	if (getrandom(s.f.cookie, sizeof s.f.cookie, 0) != (ssize_t)sizeof s.f.cookie) {
-		cannot(&s, errno, "random bytes");
+		cannot(&s, errno, "random bytes", "");
 		return;
 	}
 	if (!enter(&s) || !make(&s, others) || !control(&s) || !load(&s) || !track(&s))

@@ -130,7 +130,7 @@ same_regions(const struct prove *x, const struct prove *y)
 		assert_memory_equal(x->region[i].x, y->region[i].x, sizeof x->region[i].x);
 		assert_ptr_equal(x->region[i].leaf, y->region[i].leaf);
 		assert_int_equal(!x->region[i].rule, !y->region[i].rule);
-		if (x->region[i].rule)
+		if (x->region[i].rule && y->region[i].rule)
 			assert_int_equal(x->region[i].rule->handle, y->region[i].rule->handle);
 	}
 }
