@@ -434,6 +434,15 @@ hear(struct apply *x)
 	}
 }
 
+/* Milliseconds until the next look. Where commits are heard the polling is a second string. */
+static int
+wait_ms(const struct apply *x, uint64_t now, bool heard)
+{
+	if (x->who && !heard)
+		return x->next_look > now ? (int)((x->next_look - now) / 1000) + 1 : 1;
+	return heard && !x->busy ? APPLY_HEARD_MS : APPLY_TICK_MS;
+}
+
 static void
 run(struct apply *x)
 {
@@ -441,17 +450,16 @@ run(struct apply *x)
 
 	while (!x->gone) {
 		uint64_t now = apply_clock();
-		int k;
-
 		/* one who commits without pause does not get us to look without pause */
-		p[1].fd = x->who && now >= x->next_look ? nl_who_fd(x->who) : -1;
+		bool heard = x->who && now >= x->next_look;
+
+		p[1].fd = heard ? nl_who_fd(x->who) : -1;
 		p[0].revents = p[1].revents = 0;
-		k = poll(p, 2, APPLY_TICK_MS);
-		if (k < 0 && errno != EINTR)
+		if (poll(p, 2, wait_ms(x, now, heard)) < 0 && errno != EINTR)
 			return;
 		if (p[0].revents)
 			hear(x);
-		if (x->who && p[1].revents)
+		if (p[1].revents)
 			nl_who_hear(x->who);
 		if (!x->gone)
 			apply_watch(x, apply_clock());

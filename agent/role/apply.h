@@ -26,6 +26,7 @@ struct arena;
 
 enum {
 	APPLY_TICK_MS = 50,        /* the kernel's generation is asked for so often */
+	APPLY_HEARD_MS = 250,      /* where commits are heard anyhow, and nothing waits to be done */
 	APPLY_TRIES = 10,          /* of anything that others can get in the way of */
 	APPLY_OWN = 64,            /* commits of ours that are remembered */
 	APPLY_CULPRITS = 16,
@@ -73,6 +74,7 @@ struct apply {
 
 	uint32_t gen;              /* in which the table was last looked at */
 	bool drifted;              /* and was not as it should be: told, to be healed */
+	bool busy;                 /* something waits: elements, a heal, others */
 	bool look_again;           /* though the generation is the same */
 	bool bad_set, bad_chain;   /* what cannot be mended under its present name */
 	uint64_t seen, heal_at;    /* microseconds */
@@ -86,6 +88,7 @@ struct apply {
 	uint32_t next_set;         /* whose elements are to be compared */
 	int64_t credit;            /* microseconds of such work that may be done now */
 	uint64_t credit_at;
+	uint64_t cost;             /* nanoseconds to read an element, lately */
 	uint64_t next_look;        /* not before */
 
 	struct arena *others_in;   /* owns others */
@@ -156,7 +159,7 @@ apply_dump(struct apply *x, struct arena *a, const char *table, struct nl_dump *
 
 /* ---- apply_drift.c ---- */
 
-/* Looks, once: every APPLY_TICK_MS and whenever a commit was heard. */
+/* Looks, once: every tick and whenever a commit was heard. */
 void
 apply_watch(struct apply *x, uint64_t now);
 

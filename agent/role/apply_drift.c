@@ -22,6 +22,9 @@ enum {
 	OTHERS_SHARE = 50,
 	CHEAP = 120000,            /* elements in all that a recording may hold before a heal */
 	CHEAP_SET = 20000,         /* and in one set: a dump of one is quadratic */
+	CHEAP_US = 100000,         /* microseconds that it may take by what was seen lately */
+	COST = 1000,               /* nanoseconds to read an element, where nothing was seen yet */
+	LEAST_SEEN = 1000,         /* elements that tell something about that */
 	RECORD_MOST = NL_RECORD_MOST,
 };
 
@@ -77,6 +80,14 @@ pause_for(uint32_t times)
 
 /* ---- recordings ----------------------------------------------------------------------- */
 
+/* What it takes to read an element, by the last that were read: more on a busy machine. */
+static void
+learn_cost(struct apply *x, uint64_t us, uint64_t elements)
+{
+	if (elements >= LEAST_SEEN)
+		x->cost = (3 * (x->cost ? x->cost : COST) + us * 1000 / elements) / 4;
+}
+
 int
 apply_record(struct apply *x, bool elements, uint32_t *gen)
 {
@@ -112,7 +123,7 @@ cheap(struct apply *x)
 	for (uint32_t i = 0; yes && x->now && i < x->now->plan->nset && !all; i++)
 		all = x->now->plan->set[i].n > CHEAP_SET ? CHEAP + 1 : 0;
 	arena_free(a);
-	return yes && all <= CHEAP;
+	return yes && all <= CHEAP && all * (x->cost ? x->cost : COST) / 1000 <= CHEAP_US;
 }
 
 /* ---- healing -------------------------------------------------------------------------- */
@@ -205,6 +216,8 @@ look(struct apply *x, uint64_t now)
 	nl_watch_look(x->now->watch, &d, &sums, x->now->flags, &diff, NULL);
 	x->gen = d.genid;
 	x->look_again = false;
+	/* looks alone: what follows from them is not charged to the next */
+	x->next_look = apply_clock() + LOOK_SHARE * (apply_clock() - now);
 	if (diff.n) {
 		drift(x, &diff, from, d.genid, now);
 	} else if (x->drifted && !x->bad_set) { /* somebody has put it right */
@@ -242,13 +255,17 @@ look_at_elements(struct apply *x, uint64_t now)
 	x->credit_at = now;
 	if (x->credit > CREDIT)
 		x->credit = CREDIT;
-	for (uint32_t k = 0; k < n && x->credit > 0 && !diff.n; k++) {
+	for (uint32_t k = 0; k < n && !diff.n; k++) {
 		uint32_t i = x->next_set < n ? x->next_set : 0;
-		uint64_t since = apply_clock();
+		uint64_t since;
 
 		x->next_set = i + 1;
 		if (x->now->sure[i] == x->gen)
 			continue;
+		x->busy = true;
+		if (x->credit <= 0)
+			break;
+		since = apply_clock();
 		if (!x->now->form->set[i].name || x->now->plan->set[i].kind == PLAN_METER) {
 			x->now->sure[i] = x->gen;
 			continue;
@@ -258,6 +275,7 @@ look_at_elements(struct apply *x, uint64_t now)
 			break;
 		}
 		x->now->sure[i] = x->gen;
+		learn_cost(x, apply_clock() - since, x->now->plan->set[i].n);
 		x->credit -= (int64_t)(apply_clock() - since);
 		if (apply_clock() - begun > AT_A_TIME)
 			break;
@@ -279,6 +297,7 @@ look_at_others(struct apply *x, uint64_t now)
 	struct nl_sums sums;
 	struct nl_dump d;
 	uint32_t from = x->others_gen;
+	uint64_t begun = apply_clock();
 
 	if (apply_dump(x, tmp, NULL, &d, &sums)) {
 		arena_free(a);
@@ -302,7 +321,7 @@ look_at_others(struct apply *x, uint64_t now)
 out:
 	nl_diff_free(&diff);
 	arena_free(tmp);
-	x->others_next = now + SECOND + OTHERS_SHARE * (apply_clock() - now);
+	x->others_next = now + SECOND + OTHERS_SHARE * (apply_clock() - begun);
 }
 
 /* ---- each time ------------------------------------------------------------------------ */
@@ -333,6 +352,7 @@ apply_watch(struct apply *x, uint64_t now)
 		return;
 	}
 	x->lost = 0;
+	x->busy = x->drifted || x->look_again;
 	if (x->paused && now >= x->paused) {
 		x->paused = 0;
 		x->heal_at = now;
@@ -341,16 +361,15 @@ apply_watch(struct apply *x, uint64_t now)
 		apply_block_watch(x, gen, now);
 	if (!x->now)
 		return;
-	if ((gen != x->gen || x->look_again) && now >= x->next_look) {
+	if ((gen != x->gen || x->look_again) && now >= x->next_look)
 		look(x, now);
-		x->next_look = apply_clock() + LOOK_SHARE * (apply_clock() - now);
-	}
 	if (x->drifted && !x->paused && now >= x->heal_at)
 		heal(x);
 	if (!x->drifted && !x->look_again)
 		look_at_elements(x, now);
 	if (gen != x->others_gen && now >= x->others_next)
 		look_at_others(x, now);
+	x->busy |= x->drifted || x->others_gen != gen;
 }
 
 int

@@ -506,7 +506,7 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 		sweep(w);
 	n.form = form;
 	n.flags = w->j.table_flags;
-	err = nl_watch(n.formed, form, &n.watch);
+	err = nl_watch(n.formed, form, was ? was->watch : NULL, &n.watch);
 	if (err) {
 		snprintf(w->r->text, sizeof w->r->text, "the rules are in force, but cannot be "
 		    "watched: %s", strerror(-err));

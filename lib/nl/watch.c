@@ -294,7 +294,8 @@ anon_of_form(void *arg, const char *set)
 }
 
 int
-nl_watch(struct arena *a, const struct nl_form *f, struct nl_watch **out)
+nl_watch(struct arena *a, const struct nl_form *f, const struct nl_watch *old,
+    struct nl_watch **out)
 {
 	struct nl_watch *w = arena_of(a, struct nl_watch);
 	struct buf b = BUF_INIT(MOST_TEXT);
@@ -308,9 +309,13 @@ nl_watch(struct arena *a, const struct nl_form *f, struct nl_watch **out)
 		hash_names_add(w->counters, p->counter[i].name, strlen(p->counter[i].name), NULL);
 	w->set = arena_array(a, p->nset, struct nl_sum);
 	w->rule = arena_array(a, p->nchain, uint64_t *);
-	for (uint32_t i = 0; i < p->nset && !err; i++)
-		if (p->set[i].kind != PLAN_METER)
+	for (uint32_t i = 0; i < p->nset && !err; i++) {
+		if (old && old->form->plan == p && !memcmp(old->form->set[i].digest,
+		    f->set[i].digest, NL_DIGEST))
+			w->set[i] = old->set[i];
+		else if (p->set[i].kind != PLAN_METER)
 			err = sum_form(f, i, &w->set[i]);
+	}
 	for (uint32_t c = 0; c < p->nchain && !err; c++) {
 		w->rule[c] = arena_array(a, p->chain[c].nrule, uint64_t);
 		for (uint32_t k = 0; k < p->chain[c].nrule && !err; k++) {

@@ -37,10 +37,12 @@ struct nl_watch {
 	struct hash_names *counters; /* of the plan */
 };
 
-/* Computes it, in the arena; the form must live as long. 0, -EBADMSG for a form that
+/* Computes it, in the arena; the form must live as long. What an older one of the same plan
+ * (NULL) has summed already is taken from it. 0, -EBADMSG for a form that
  * the reader of dump.h does not read, -ENOMEM. */
 int
-nl_watch(struct arena *a, const struct nl_form *f, struct nl_watch **out);
+nl_watch(struct arena *a, const struct nl_form *f, const struct nl_watch *old,
+    struct nl_watch **out);
 
 /* The sums of a dump's anonymous sets, which belong to the rules that look into them, by the
  * set's number in the dump; the others are zero. */

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Drift: from somebody's edit to the rules as they were, and what watching costs.
+
+    drift_bench.py APPLY_DRIVE MAILREEVE [--edits N] [--idle SECONDS] [--cidrs N]
+
+The edits are made by `nft -f -` in a network namespace of its own, and timed from the moment when
+the kernel has committed (nft has ended) as well as from its start. Between edits the program's
+account is cleared by a new role now and then: who keeps at it is otherwise met with a pause.
+Then a list of 100,000 that must be rebuilt; memory of an apply of it beside the plan's size;
+processor time of an idle role.
+"""
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'agent'))
+import rig  # noqa: E402
+from rig import Role, nft  # noqa: E402
+
+TABLE = 'mailreeve-host'
+
+
+def quantile(v, q):
+    v = sorted(v)
+    return v[min(len(v) - 1, int(len(v) * q))]
+
+
+def line(name, v, aim):
+    print(f'  {name:34} p50 {statistics.median(v) * 1e3:7.1f} ms   p99 {quantile(v, .99) * 1e3:7.1f} ms   '
+          f'max {max(v) * 1e3:7.1f} ms   (aim: p99 under {aim} ms, {len(v)} edits)')
+
+
+def cpu(pid):
+    f = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()
+    return (int(f[11]) + int(f[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def schedstat(pid):
+    """Nanoseconds on a processor: finer than ticks."""
+    return int(open(f'/proc/{pid}/schedstat').read().split()[0]) / 1e9
+
+
+def memory(pid, key):
+    return int(re.search(rf'^{key}:\s+(\d+)', open(f'/proc/{pid}/status').read(), re.M)[1]) / 1024
+
+
+def edits(drive, plan, n, edit, timeout):
+    """Seconds from the end of nft, and from its start, to healed."""
+    after, whole = [], []
+    while len(after) < n:
+        nft('flush', 'ruleset')
+        with Role(drive, '--no-owner') as r:
+            assert r.do(plan)['err'] == 0
+            r.quiet(0.1)
+            for _ in range(min(3, n - len(after))):
+                text = edit()
+                start = time.monotonic()
+                p = subprocess.run(['nft', '-f', '-'], input=text, text=True, capture_output=True)
+                end = time.monotonic()
+                assert p.returncode == 0, p.stderr
+                x = r.event('healed', 'heal-failed', timeout=timeout)
+                assert x['kind'] == 'healed', x
+                after.append(max(x['when'] - end, 0))
+                whole.append(x['when'] - start)
+    return after, whole
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('drive')
+    ap.add_argument('mailreeve')
+    ap.add_argument('--edits', type=int, default=200)
+    ap.add_argument('--idle', type=float, default=20)
+    ap.add_argument('--cidrs', type=int, default=100_000)
+    a = ap.parse_args()
+    drive = os.path.abspath(a.drive)
+    with tempfile.TemporaryDirectory() as tmp:
+        small = rig.list_policy(a.mailreeve, tmp, 'small', [f'10.0.{i}.0/28' for i in range(200)])
+        n = a.cidrs
+        many = rig.list_policy(a.mailreeve, tmp, 'many',
+                               [f'{10 + i // 65536}.{i // 256 % 256}.{i % 256}.0/28' for i in range(n)])
+        print('drift: from an edit to healed')
+        rule = f'insert rule inet {TABLE} output tcp dport 25 accept\n'
+        after, whole = edits(drive, small, a.edits, lambda: rule, 10)
+        line('rules, from the commit', after, 250)
+        line('rules, from the start of nft', whole, 250)
+        after, whole = edits(drive, many, max(a.edits // 20, 3), lambda: rule, 30)
+        line(f'rules beside a list of {n:,}', after, 250)
+
+        def element():
+            names = re.findall(r'set (\S+) \{', nft('-t', 'list', 'table', 'inet', TABLE))
+            return f'add element inet {TABLE} {names[0]} {{ 1.2.3.4 }}\n'
+        after, whole = edits(drive, many, max(a.edits // 20, 3), element, 30)
+        line(f'a list of {n:,}, rebuilt', after, 1000)
+
+        nft('flush', 'ruleset')
+        with Role(drive, '--no-owner') as r:
+            pid = r.pid()
+            r.quiet(0.2)
+            base = memory(pid, 'VmRSS')
+            open(f'/proc/{pid}/clear_refs', 'w').write('5\n')
+            x = r.do(many)
+            assert x['err'] == 0, x
+            peak = memory(pid, 'VmHWM')
+            r.quiet(1)
+            rest, size = memory(pid, 'VmRSS'), os.path.getsize(many) / 1e6
+            print(f'apply of {n:,}: stage {x["stage_us"] / 1e3:.0f} ms, swap {x["swap_us"] / 1e3:.2f} ms; '
+                  f'memory {base:.1f} MB before, {peak:.1f} MB at most, {rest:.1f} MB after; '
+                  f'aim: plan ({size:.1f} MB) + 16 MB')
+            for what in ('idle, nobody edits',):
+                used, since = schedstat(pid), time.monotonic()
+                r.quiet(a.idle)
+                share = (schedstat(pid) - used) / (time.monotonic() - since)
+                print(f'{what}: {share * 100:.3f} % of a core in {a.idle:.0f} s (aim: under 0.1 %)')
+        nft('flush', 'ruleset')
+    return 0
+
+
+if __name__ == '__main__':
+    if not os.environ.get('APPLY_INSIDE'):
+        os.environ['APPLY_INSIDE'] = '1'
+        root = subprocess.run(['unshare', '-n', 'true'], capture_output=True).returncode == 0
+        os.execvp('unshare', ['unshare', '-n' if root else '-Urn', sys.executable, *sys.argv])
+    sys.exit(main())
