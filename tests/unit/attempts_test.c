@@ -235,7 +235,7 @@ static void
 what_comes_from_outside_brings_no_words_of_its_own(void **state)
 {
 	static const char *const evil[] = {
-		"a\nb", "a\x1b[2Jb", "a\xe2\x80\xae" "b", "x (uid 0) tried", "\"", "\\", "\xff", "a,b", "\x7f", " ",
+		"a\nb", "a\x1b[2Jb", "a\xe2\x80\xaez", "x (uid 0) tried", "\"", "\\", "\xff", "a,b", "\x7f", " ",
 	};
 	struct attempts_one a = example();
 	struct attempt_fields f;
