@@ -194,9 +194,7 @@ def main():
     rig.enter()
     seed = int(os.environ.get('SEED') or time.time())
     print(f'seed {seed} (SEED= to repeat)', flush=True)
-    iptables = not subprocess.run(['iptables-nft', '-S'], capture_output=True).returncode
-    if not iptables:
-        print('no iptables-nft: its rulesets are left out')
+    iptables = vm_send.iptables_works()
     total, count, fates = [0] * 5, 0, set()
     for name, parts in rulesets().items():
         if (not iptables and any(v for _, v in parts)) or args.only not in (None, name):
