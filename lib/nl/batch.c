@@ -225,9 +225,8 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 		const struct nl_object *x = &d->object[i];
 
 		if (held_in_table(o->p, x->family, x->table) && held_ours(o->p, x->name) &&
-		    x->type == OBJECT_COUNTER &&
-		    index_find(&keep[2], x->name) == UINT32_MAX)
-			put_delete_counter(o, x->name);
+		    (x->type != OBJECT_COUNTER || index_find(&keep[2], x->name) == UINT32_MAX))
+			put_delete_object(o, x->name, x->type);
 	}
 }
 

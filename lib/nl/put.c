@@ -163,7 +163,7 @@ put_counter(struct put *o, const char *name, const struct buf *udata)
 }
 
 void
-put_delete_counter(struct put *o, const char *name)
+put_delete_object(struct put *o, const char *name, uint32_t type)
 {
 	struct buf *b = &o->b->bytes;
 	size_t at = put_begin(o, NFT_MSG_DELOBJ, 0,
@@ -171,9 +171,15 @@ put_delete_counter(struct put *o, const char *name)
 
 	wire_str(b, NFTA_OBJ_TABLE, o->p->table);
 	wire_str(b, NFTA_OBJ_NAME, name);
-	wire_u32(b, NFTA_OBJ_TYPE, OBJECT_COUNTER);
+	wire_u32(b, NFTA_OBJ_TYPE, type);
 	wire_msg_end(b, at);
 	o->first->changes++;
+}
+
+void
+put_delete_counter(struct put *o, const char *name)
+{
+	put_delete_object(o, name, OBJECT_COUNTER);
 }
 
 uint32_t

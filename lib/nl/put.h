@@ -45,6 +45,9 @@ void
 put_counter(struct put *o, const char *name, const struct buf *udata);
 void
 put_delete_counter(struct put *o, const char *name);
+/* One of any kind: somebody's quota in our table. */
+void
+put_delete_object(struct put *o, const char *name, uint32_t type);
 
 /* A set and its elements; gives its ID in the batch. */
 uint32_t

@@ -236,6 +236,11 @@ def kinds_of_host():
          'chain foreign added'),
         ([f'add set inet {TABLE} foreign {{ type ipv4_addr; }}'], 'set foreign added'),
         ([f'add counter inet {TABLE} foreign'], 'object foreign added'),
+        ([f'add quota inet {TABLE} foreign {{ 5 mbytes }}'], 'object foreign added'),
+        ([f'add set inet {TABLE} foreign {{ type ipv4_addr; }}', f'add chain inet {TABLE} foreign',
+          f'add rule inet {TABLE} foreign ip saddr @foreign accept',
+          f'insert rule inet {TABLE} {out} jump foreign'], 'rule more in chain outbound.*chain foreign added'),
+        ([f'delete table inet {TABLE}', f'add table inet {TABLE}'], 'chain output deleted'),
         ([f'flush chain inet {TABLE} output', f'delete chain inet {TABLE} output'], 'chain output deleted'),
         ([f'add table inet {TABLE} {{ flags dormant; }}'], 'dormant'),
     ]
@@ -300,6 +305,39 @@ def with_an_owner_nobody_else_can_edit_and_a_flush_passes_by():
         assert c['in_force'] == 1 and c['owner'] == 1, c
         p = nft('insert', 'rule', 'inet', TABLE, 'output', 'accept', check=False)
         assert p.returncode, 'the orphan was not adopted'
+
+
+def what_another_owns_is_refused_with_words():
+    fresh(FOREIGN)
+    with Role(DRIVE) as r, Role(DRIVE) as other:
+        assert r.do(HOST)['err'] == 0
+        if not r.check()['owner']:
+            print('  (this kernel has no owners)')
+            return
+        other.names = r.names
+        x = other.do(LIST)
+        assert x['err'] == 1 and 'owns' in x['text'], x
+        assert r.check()['in_force'] == 1
+
+
+def others_commits_meanwhile_are_met_by_trying_again():
+    fresh(FOREIGN)
+    p = subprocess.Popen(['sh', '-c', 'i=0; while :; do i=$((i+1)); echo "add element inet foreign s { 10.200.0.$((i%250)) }"; '
+                          'echo "delete element inet foreign s { 10.200.0.$((i%250)) }"; done | nft -i >/dev/null 2>&1'],
+                         start_new_session=True)
+    try:
+        with role_with(LIST) as r:
+            tries = 0
+            for plan in (HOST, LIST) * 5:
+                x = r.do(plan)
+                assert x['err'] == 0, x
+                tries += x['tries']
+            print(f'  ({tries} tries for 10 plans)')
+    finally:
+        os.killpg(p.pid, 9)
+        p.wait()
+    with Role(DRIVE, '--no-owner') as r:
+        assert r.do(LIST)['err'] == 0 and r.check()['in_force'] == 1
 
 
 def a_kept_socket_owns_across_a_restart():
