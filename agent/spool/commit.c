@@ -26,6 +26,17 @@ spool_commit_wanted(const struct spool *s)
 	return s->sealed ? 2 : s->dirty || s->dir_dirty || s->late;
 }
 
+/* Files whose records wait; beyond a few the number does not matter. */
+static size_t
+changed(const struct spool *s)
+{
+	size_t n = 0;
+
+	for (const struct entry *e = s->dirty; e && n < SPOOL_SYNC_FEW; e = e->dirty)
+		n++;
+	return n;
+}
+
 struct spool_job *
 spool_commit_begin(struct spool *s)
 {
@@ -40,7 +51,6 @@ spool_commit_begin(struct spool *s)
 	j = malloc(sizeof *j);
 	if (!j)
 		return NULL;
-	j->how = s->c.sync;
 	j->queue = s->queue;
 	j->n = j->ndirty = 0;
 	j->changed = s->dirty != NULL;
@@ -54,6 +64,9 @@ spool_commit_begin(struct spool *s)
 		j->fd[j->n] = a->fd;
 		j->a[j->n++] = a;
 	}
+	j->how = s->c.sync;
+	if (j->how == SPOOL_SYNC_AUTO)
+		j->how = j->n + changed(s) < SPOOL_SYNC_FEW ? SPOOL_SYNC_EACH : SPOOL_SYNC_FS;
 	/* One by one each needs its descriptor; what finds none waits for the next. */
 	while (s->dirty && (j->how == SPOOL_SYNC_FS || j->ndirty < SPOOL_DIRTY_MOST)) {
 		struct entry *e = s->dirty;

@@ -189,7 +189,7 @@ spool_config_default(struct spool_config *c)
 	*c = (struct spool_config){
 		.message_most = 100000000, .bytes_most = (uint64_t)10 << 30, .messages_most = 100000,
 		.arrivals_most = 256, .floor_bytes = 64 << 20, .floor_inodes = 1000,
-		.sync = SPOOL_SYNC_EACH, .retry_first = 60000, .retry_most = 3600000,
+		.sync = SPOOL_SYNC_AUTO, .retry_first = 60000, .retry_most = 3600000,
 		.lifetime = (uint64_t)5 * 86400000, .warn_after = (uint64_t)4 * 3600000,
 		.circuit_after = 5, .circuit_first = 30000, .seed = 1,
 		.trace_bytes = 8 << 20, .trace_files = 8, .trace_keep = (uint64_t)30 * 86400000,

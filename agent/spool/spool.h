@@ -87,12 +87,15 @@ enum spool_state {
 	SPOOL_DROPPED,
 };
 
-/* How group commit makes files durable. */
+/* How group commit makes files durable. Each file's sync flushes the device's cache once more;
+ * syncfs flushes it once, and waits for what others have written to that file system. */
 enum spool_sync {
-	SPOOL_SYNC_EACH,             /* fdatasync of each file, then fsync of queue/ */
-	SPOOL_SYNC_FS,               /* one syncfs: fewer flushes, but others' dirty pages are waited for;
-	                              * reports errors since Linux 5.8 */
+	SPOOL_SYNC_AUTO,             /* syncfs for SPOOL_SYNC_FEW files or more, else each (measured: spool_bench) */
+	SPOOL_SYNC_EACH,             /* fdatasync of each file, then fsync of queue/: for a file system shared with others */
+	SPOOL_SYNC_FS,               /* one syncfs; it reports errors since Linux 5.8 */
 };
+
+enum { SPOOL_SYNC_FEW = 4 };
 
 /* Limits and times; spool_config_default() fills it. */
 struct spool_config {

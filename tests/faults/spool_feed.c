@@ -254,7 +254,7 @@ config(struct spool_config *c)
 	spool_config_default(c);
 	c->floor_bytes = c->floor_inodes = 0;
 	c->circuit_after = 0;
-	c->sync = rnd(2) ? SPOOL_SYNC_EACH : SPOOL_SYNC_FS;
+	c->sync = (enum spool_sync)rnd(3);
 	c->trace_bytes = 4000;
 	c->trace_files = 3;
 }

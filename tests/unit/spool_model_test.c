@@ -386,7 +386,7 @@ round_of(uint64_t first)
 	c.circuit_after = 0;
 	c.lifetime = 7200000;
 	c.warn_after = 3600000;
-	c.sync = rnd(2) ? SPOOL_SYNC_EACH : SPOOL_SYNC_FS;
+	c.sync = (enum spool_sync)rnd(3);
 	c.trace_bytes = 20000;
 	assert_int_equal(spool_open(&s, dir, &c, now), 0);
 	for (int step = 0; step < STEPS; step++) {
