@@ -253,9 +253,7 @@ mailbox(struct walk *w, struct smtp_mailboxes *out, bool *group)
 	if (!ok)
 		goto out;
 	if (b.err) {
-		if (b.err == -E2BIG)
-			wrong(w, "an address is far too long");
-		r = b.err == -E2BIG ? -EBADMSG : b.err;
+		wrong(w, "an address is far too long");
 		goto out;
 	}
 	buf_chr(&b, 0);
@@ -278,6 +276,9 @@ mailbox(struct walk *w, struct smtp_mailboxes *out, bool *group)
 	if (!r)
 		return 0;
 out:
+	/* Without memory nothing that was read tells anything. */
+	if (b.err == -ENOMEM)
+		r = -ENOMEM;
 	buf_free(&b);
 	return r;
 }

@@ -137,6 +137,7 @@ static int
 read_type(struct smtp_mime *m, const char *s, size_t n)
 {
 	struct buf b = BUF_INIT(4096);
+	bool lost;
 
 	m->typed = true;
 	smtp_type_read(&m->part.type, s, n);
@@ -147,8 +148,9 @@ read_type(struct smtp_mime *m, const char *s, size_t n)
 		while (b.n && m->boundary[b.n - 1] == ' ')
 			m->boundary[--b.n] = 0;
 	}
+	lost = b.err == -ENOMEM || m->part.type.err;
 	buf_free(&b);
-	return b.err == -ENOMEM || m->part.type.err ? -ENOMEM : 0;
+	return lost ? -ENOMEM : 0;
 }
 
 static int

@@ -2,6 +2,7 @@
  * Types and parameters of MIME fields. Where the grammar is broken the reading that finds a name
  * is taken: what is looked for are names of attachments that a mail program might see.
  */
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -154,6 +155,8 @@ encoded_word(struct buf *out, const char *s, size_t n)
 		while (!b.err && b.n % 4)
 			buf_chr(&b, '=');
 		if (b.err || !b.n || !smtp_base64_read(b.p, b.n, &k)) {
+			if (b.err == -ENOMEM)
+				out->err = b.err;
 			buf_free(&b);
 			return 0;
 		}
