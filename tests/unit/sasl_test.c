@@ -13,8 +13,9 @@
 
 #include "sasl/sasl.h"
 
-static struct sasl_credential secret = {"tim", "tanstaaftanstaaf", NULL};
-static struct sasl_credential bearer = {"user@example.com", NULL, "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="};
+static char tim[] = "tim", his[] = "tanstaaftanstaaf", user[] = "user@example.com",
+    token[] = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==";
+static struct sasl_credential secret = {tim, his, NULL}, bearer = {user, NULL, token};
 
 static void
 rfc2195_cram_md5(void **state)
