@@ -322,20 +322,22 @@ def what_another_owns_is_refused_with_words():
 
 def others_commits_meanwhile_are_met_by_trying_again():
     fresh(FOREIGN)
-    p = subprocess.Popen(['sh', '-c', 'i=0; while :; do i=$((i+1)); echo "add element inet foreign s { 10.200.0.$((i%250)) }"; '
-                          'echo "delete element inet foreign s { 10.200.0.$((i%250)) }"; done | nft -i >/dev/null 2>&1'],
-                         start_new_session=True)
+    loop = 'while :; do echo "add table ip t$1; delete table ip t$1" | nft -f -; done'
+    p = [subprocess.Popen(['sh', '-c', loop, 'sh', str(i)], start_new_session=True) for i in range(2)]
     try:
         with role_with(LIST) as r:
-            tries = 0
-            for plan in (HOST, LIST) * 5:
+            tries, first = 0, r.check()['gen']
+            for plan in (HOST, LIST) * 20:
                 x = r.do(plan)
                 assert x['err'] == 0, x
                 tries += x['tries']
-            print(f'  ({tries} tries for 10 plans)')
+            others = r.check()['gen'] - first
+            print(f'  ({tries} tries for 40 plans, {others} generations)')
+            assert others > 150 and tries >= 40
     finally:
-        os.killpg(p.pid, 9)
-        p.wait()
+        for x in p:
+            os.killpg(x.pid, 9)
+            x.wait()
     with Role(DRIVE, '--no-owner') as r:
         assert r.do(LIST)['err'] == 0 and r.check()['in_force'] == 1
 
