@@ -94,7 +94,8 @@ on_apply(sd_event_source *s, int fd, uint32_t events, void *arg)
 		log_say(LOG_IS_ERROR, NULL, "the role apply sent what is no message");
 		return 0;
 	}
-	log_say(LOG_IS_ERROR, NULL, "the role apply has ended; the rules stay in the kernel");
+	role_gone(p, &p->apply);
+	log_say(LOG_IS_ERROR, NULL, "without the role apply the agent ends; the rules stay in the kernel");
 	parent_end(p, 1);
 	return 0;
 }
@@ -122,7 +123,8 @@ on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg)
 	if (err == 1 || err == -EAGAIN || err == -EBADMSG)
 		return 0;
 	/* rules stand without it: said, and looked for again when the agent starts anew */
-	log_say(LOG_IS_ERROR, NULL, "the role attempts has ended; refused packets are not told any more");
+	role_gone(p, &p->attempts);
+	log_say(LOG_IS_ERROR, NULL, "refused packets are not told any more");
 	sd_event_source_set_enabled(s, SD_EVENT_OFF);
 	p->attempts.chan = -1;
 	return 0;

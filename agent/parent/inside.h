@@ -227,6 +227,8 @@ uint64_t
 now_us(int clock);
 void
 parent_end(struct parent *p, int status);
+void
+role_gone(struct parent *p, struct role *r);
 
 /* chan.c: asks the role apply; fn is called once, also when it dies or does not answer in time. 0
  * or -errno, and then fn is not called. */

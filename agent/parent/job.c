@@ -163,7 +163,8 @@ on_spawner(sd_event_source *s, int fd, uint32_t events, void *arg)
 	}
 	if (err == -EAGAIN)
 		return 0;
-	log_say(LOG_IS_ERROR, NULL, "the spawner has ended");
+	role_gone(p, &p->spawner);
+	log_say(LOG_IS_ERROR, NULL, "without the spawner the agent ends; the rules stay in the kernel");
 	parent_end(p, 1);
 	return 0;
 }

@@ -158,7 +158,7 @@ who(struct parent *p)
 static void
 become(struct parent *p, const char *name, int chan)
 {
-	char role[40], uid[24], gid[24];
+	char role[40], uid[24], gid[24], owner[] = "--no-owner";
 	char *argv[MOST_ROLE_ARGS];
 	sigset_t none;
 	int n = 0;
@@ -171,7 +171,7 @@ become(struct parent *p, const char *name, int chan)
 	argv[n++] = uid;
 	argv[n++] = gid;
 	if (p->o->no_owner)
-		argv[n++] = (char[]){"--no-owner"};
+		argv[n++] = owner;
 	argv[n] = NULL;
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) || dup2(chan, 3) < 0 ||
@@ -225,6 +225,23 @@ reaped(struct parent *p, pid_t pid, int status)
 		if (r != &p->attempts)
 			parent_end(p, 1);
 	}
+}
+
+/* Its channel has closed: it is dying, or does what it should not. */
+void
+role_gone(struct parent *p, struct role *r)
+{
+	struct timespec t = {.tv_nsec = 2000000};
+	int status;
+
+	for (int i = 0; i < 100 && r->pid; i++) {
+		if (waitpid(r->pid, &status, WNOHANG) == r->pid)
+			reaped(p, r->pid, status);
+		else
+			nanosleep(&t, NULL);
+	}
+	if (r->pid)
+		log_say(LOG_IS_ERROR, NULL, "the role %s has closed its channel", r->name);
 }
 
 static void

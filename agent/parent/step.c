@@ -117,7 +117,7 @@ take_result(struct op *o, struct ipc_in *in, const struct compile_result *r)
 	o->errors = r->errors;
 	o->differences = r->differences;
 	o->more = r->more;
-	if (!err && (!again(&o->summary, r->summary) || !again(&o->cut, r->cut)))
+	if (!err && !again(&o->summary, r->summary))
 		err = -ENOMEM;
 	return err;
 }
@@ -167,6 +167,10 @@ compiled(void *arg, struct ipc_in *in, const char *why)
 	if (o->row != &op_table[CTL_ROLLBACK])
 		p->compile_error[0] = '\0';
 	state_about_free(&o->about);
+	if (!again(&o->cut, r->cut)) {
+		trouble(o, 3, "%s", strerror(ENOMEM));
+		return;
+	}
 	o->about.policy = strdup(r->policy);
 	o->about.point = strdup(r->point);
 	o->about.how = strdup(o->row->name);

@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Whatever dies, and whenever: what was not confirmed is reverted in time, and what is on the disk is
+old or new.
+
+    parent_confirm.py MAILREEVED MAILREEVECTL [--rounds N] [--kills N]
+
+Prints how late reverts were, and how many kills of which kind left the old and the new.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import parent_rig as rig  # noqa: E402
+from parent_rig import Agent, refused_ports, verdict, wait_for  # noqa: E402
+
+SECONDS = 2
+LATE = []                      # seconds past the deadline, of each revert seen
+
+
+class Supervised(Agent):
+    """With the service manager's loop: what dies is started again after 100 ms."""
+
+    def begin(self):
+        self.go_on = True
+        self.deaths = 0
+        self.start()
+        self.thread = threading.Thread(target=self.loop)
+        self.thread.start()
+        return self
+
+    def loop(self):
+        while self.go_on:
+            try:
+                self.process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            if not self.go_on:
+                return
+            self.deaths += 1
+            time.sleep(0.1)
+            self.start(ready=False)
+
+    def finish(self):
+        self.go_on = False
+        self.thread.join()
+        self.end()
+
+
+def begin(port=25):
+    return Supervised(ARGS.daemon, ARGS.ctl, port=port).begin()
+
+
+def reverted(deadline, what, a):
+    """Whether the rules that were in force before are so again by the deadline and a second."""
+    end = deadline + 1
+    while time.monotonic() < end and refused_ports() != {25}:
+        time.sleep(0.005)
+    seen = time.monotonic()
+    ok = refused_ports() == {25}
+    LATE.append(seen - deadline)
+    return verdict(ok, what, f'{seen - deadline:.3f} s past the deadline\n{a.said()[-1500:]}')
+
+
+def apply_confirm(a):
+    """Applies with a deadline; when that is, at the latest."""
+    a.write(465)
+    r = a.ctl('apply', '--confirm', f'{SECONDS}s')
+    verdict(r.status == 0 and refused_ports() == {465}, 'apply --confirm', r)
+    return time.monotonic() + SECONDS
+
+
+def not_before(deadline, a):
+    time.sleep(max(0, deadline - time.monotonic() - 0.5))
+    verdict(refused_ports() == {465}, 'not before the deadline', a.said()[-800:])
+
+
+def confirmed_in_time_it_stays():
+    a = begin()
+    deadline = apply_confirm(a)
+    s = a.status()
+    verdict(s['pending'] and 0 < s['pending_seconds'] <= SECONDS, 'status tells the time left', s)
+    verdict(a.ctl('apply').status == 1, 'another apply is refused meanwhile')
+    verdict(a.ctl('confirm').status == 0, 'confirm')
+    time.sleep(max(0, deadline + 0.5 - time.monotonic()))
+    verdict(refused_ports() == {465} and not a.status()['pending'], 'it stays', a.said())
+    verdict(a.ctl('confirm').status == 1, 'nothing waits any more')
+    a.kill()
+    verdict(wait_for(a.ready, 5) and refused_ports() == {465}, 'after a restart too', a.said())
+    a.finish()
+
+
+def rollback_does_not_wait_for_the_deadline():
+    a = begin()
+    apply_confirm(a)
+    verdict(a.ctl('rollback').status == 0 and refused_ports() == {25}, 'at once')
+    verdict(not a.status()['pending'], 'nothing waits')
+    a.finish()
+
+
+def client_killed():
+    """Before it was answered, and after."""
+    for delay in (0, 0.002, 0.005, 0.02, None):
+        a = begin()
+        a.write(465)
+        c = a.ctl_begin('apply', '--confirm', f'{SECONDS}s')
+        began = time.monotonic()
+        if delay is None:
+            c.wait()
+        else:
+            time.sleep(delay)
+            c.kill()
+            c.wait()
+        wait_for(lambda: refused_ports() == {465}, 0.5)
+        reverted(began + SECONDS + 0.5, f'client killed after {delay}', a)
+        a.finish()
+
+
+def agent_killed_and_started_again():
+    for at in sorted(random.uniform(0, SECONDS) for _ in range(ARGS.rounds)):
+        a = begin()
+        deadline = apply_confirm(a)
+        time.sleep(at)
+        a.process.kill()
+        if at < SECONDS - 0.9:
+            not_before(deadline, a)
+        reverted(deadline, f'agent killed at {at:.2f} s of {SECONDS}', a)
+        wait_for(a.ready, 5)
+        verdict(not a.status()['pending'] and a.status()['in_force'], 'and it knows', a.status())
+        a.finish()
+
+
+def agent_killed_again_and_again():
+    a = begin()
+    deadline = apply_confirm(a)
+    while time.monotonic() < deadline - 0.15:
+        time.sleep(random.uniform(0, 0.2))
+        a.process.kill()
+    reverted(deadline, f'killed {a.deaths} times', a)
+    a.finish()
+
+
+def agent_dead_at_the_deadline():
+    a = Agent(ARGS.daemon, ARGS.ctl).start()
+    apply_confirm(a)
+    a.kill()
+    time.sleep(SECONDS + 0.3)
+    verdict(refused_ports() == {465}, 'rules stay while the agent is dead')
+    began = time.monotonic()
+    a.start(ready=False)
+    reverted(began, 'when it starts', a)
+    a.end()
+
+
+def machine_started_anew():
+    """Another boot id, and a kernel without rules: the generation before, before READY=1."""
+    for wait in (0, SECONDS + 0.5):
+        rig.new_net()
+        a = Agent(ARGS.daemon, ARGS.ctl).start()
+        apply_confirm(a)
+        a.kill()
+        time.sleep(wait)
+        rig.new_net()
+        verdict(refused_ports() == set(), 'an empty kernel')
+        a.start(MAILREEVE_BOOT_ID='another-boot')
+        verdict(refused_ports() == {25}, 'what was confirmed', a.said())
+        verdict(not a.status()['pending'] and 'not confirmed' in a.said(), 'said so', a.said())
+        time.sleep(max(0, SECONDS - wait))
+        verdict(refused_ports() == {25}, 'and it stays')
+        a.end()
+
+
+def a_first_apply_reverts_to_nothing():
+    a = Agent(ARGS.daemon, ARGS.ctl, port=None)
+    a.policy.write_text('mailreeve: 1\nname: x\n')
+    a.start()
+    a.write(465)
+    verdict(a.ctl('apply', '--confirm', f'{SECONDS}s').status == 0 and refused_ports() == {465}, 'apply')
+    verdict(wait_for(lambda: refused_ports() == set(), SECONDS + 1), 'reverted', a.said())
+    a.kill()
+    a.start()
+    verdict(refused_ports() == set(), 'a restart does not bring it back', a.said())
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {465}, 'an apply does')
+    a.end()
+
+
+def state_is_old_or_new_whenever_the_agent_dies():
+    """kill -9 at random points of apply, confirm and rollback."""
+    a = Agent(ARGS.daemon, ARGS.ctl).start()
+    ports, kinds = [25, 465, 587], ['apply', 'apply --confirm', 'confirm', 'rollback']
+    count = {k: [0, 0] for k in kinds}
+    lasts = {k: 0.02 for k in kinds}
+    for i in range(ARGS.kills):
+        kind = kinds[i % len(kinds)]
+        old = refused_ports()
+        new = {random.choice([p for p in ports if p not in old])}
+        if kind == 'confirm':
+            a.write(*new, name=f's{i}')
+            verdict(a.ctl('apply', '--confirm', '1h').status == 0, 'apply --confirm', a.said()[-500:])
+            args = ['confirm']
+        elif kind == 'rollback':
+            a.write(*new, name=f's{i}')
+            verdict(a.ctl('apply').status == 0, 'apply', a.said()[-500:])
+            old, new = new, old
+            args = ['rollback']
+        else:
+            a.write(*new, name=f's{i}')
+            args = ['apply', '--confirm', '1h'] if kind != 'apply' else ['apply']
+        c = a.ctl_begin(*args)
+        if i < len(kinds):
+            began = time.monotonic()
+            c.wait()
+            lasts[kind] = time.monotonic() - began
+        time.sleep(random.uniform(0, 1.2 * lasts[kind]))
+        a.process.kill()
+        a.process.wait()
+        c.wait()
+        live = refused_ports()
+        verdict(live in (old, new), f'{kind}: the kernel has the old or the new', (old, new, live))
+        mark = len(a.said())
+        a.start()
+        s = json.loads(a.ctl('status', '--json').out)
+        live = refused_ports()
+        said = a.said()[mark:]
+        ok = verdict(s['in_force'] and not s['trouble'] and live in (old, new) and 'damaged' not in said,
+                     f'{kind}: readable, and old or new', (old, new, live, s, said))
+        count[kind][live == new and not (kind == 'confirm' and s['pending'])] += ok
+        if s['pending']:
+            verdict(kind in ('apply --confirm', 'confirm'), 'only what was to be confirmed waits', kind)
+            a.ctl(random.choice(['confirm', 'rollback']))
+            verdict(not a.status()['pending'], 'and can be ended', a.said()[-500:])
+    left = [p.name for p in (a.state / 'history').iterdir() if not p.name.isdigit()]
+    verdict(not left, 'nothing half-written is left', left)
+    for k, (old, new) in count.items():
+        print(f'killed during {k}: {old} times the old, {new} times the new')
+    verdict(all(sum(x) for x in count.values()), 'each kind was tried', count)
+    a.end()
+
+
+def cases():
+    return [confirmed_in_time_it_stays, rollback_does_not_wait_for_the_deadline, client_killed,
+            agent_killed_and_started_again, agent_killed_again_and_again, agent_dead_at_the_deadline,
+            machine_started_anew, a_first_apply_reverts_to_nothing,
+            state_is_old_or_new_whenever_the_agent_dies]
+
+
+if __name__ == '__main__':
+    rig.inside()
+    parser = argparse.ArgumentParser()
+    parser.add_argument('daemon', type=os.path.abspath)
+    parser.add_argument('ctl', type=os.path.abspath)
+    parser.add_argument('--rounds', type=int, default=6)
+    parser.add_argument('--kills', type=int, default=100)
+    parser.add_argument('--only', nargs='*', default=())
+    ARGS = parser.parse_args()
+    status = rig.run_all(cases(), ARGS.only)
+    if LATE:
+        print(f'{len(LATE)} reverts, at most {max(LATE) * 1000:.0f} ms past the deadline')
+    sys.exit(status)

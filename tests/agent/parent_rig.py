@@ -1,0 +1,281 @@
+"""mailreeved in an empty network namespace, for tests and benchmarks.
+
+    inside()                  runs the script once more in user, network and mount namespaces
+    Agent(...)                the agent: start, ask, kill, look at what it left
+    verdict(...), run_all()   counting
+"""
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+SEED = int(os.environ.get('SEED', '1'))
+POLICY = '''\
+mailreeve: 1
+name: {name}
+contact: root@example.org
+points:
+  host:
+    kind: host
+    {mode}
+    outbound:
+      block:
+        - {{name: shut, ports: [{port}], with: reject, log: true}}
+      otherwise: untouched
+'''
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
+
+
+def many_users():
+    """Whether this machine lets us be several users."""
+    return os.environ.get('PARENT_INSIDE') == 'many'
+
+
+def inside():
+    """Root maps many users, so that who may not control can be tried; others map themselves."""
+    if os.environ.get('PARENT_INSIDE'):
+        return
+    if os.geteuid() != 0:
+        os.environ['PARENT_INSIDE'] = 'one'
+        os.execvp('unshare', ['unshare', '-Urnm', sys.executable, *sys.argv])
+    libc = ctypes.CDLL(None, use_errno=True)
+    down, up = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS):
+            os._exit(99)
+        os.write(down[1], b'x')
+        os.read(up[0], 1)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        os.environ['PARENT_INSIDE'] = 'many'
+        os.execvp(sys.executable, [sys.executable, *sys.argv])
+    os.read(down[0], 1)
+    whole = pathlib.Path('/proc/self/uid_map').read_text().split()
+    count = min(int(whole[2]), 65536)
+    for what in ('uid_map', 'gid_map'):
+        pathlib.Path(f'/proc/{pid}/{what}').write_text(f'0 0 {count}\n')
+    os.write(up[1], b'x')
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def new_net():
+    """This process, and what it starts from now on, in a network namespace of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), 'unshare')
+    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+
+
+def nft(*args, text=None, check=True):
+    r = subprocess.run(['nft', *args], input=text, capture_output=True, text=True)
+    if check and r.returncode:
+        raise RuntimeError(f'nft {args}: {r.stderr}')
+    return r.stdout
+
+
+def wait_for(what, seconds=10.0, every=0.02):
+    end = time.monotonic() + seconds
+    while True:
+        x = what()
+        if x or time.monotonic() > end:
+            return x
+        time.sleep(every)
+
+
+class Answer:
+    def __init__(self, r):
+        self.status, self.out, self.err = r.returncode, r.stdout, r.stderr
+
+    def __repr__(self):
+        return f'status {self.status}\n{self.out}{self.err}'
+
+
+ALL = []
+
+
+class Agent:
+    def __init__(self, daemon, ctl, folder=None, options=(), env=None, port=25, run=None):
+        self.daemon, self.program = daemon, ctl
+        self.dir = pathlib.Path(folder or tempfile.mkdtemp(prefix='parent-'))
+        self.policy = self.dir / 'policy' / 'policy.yaml'
+        self.state, self.run = self.dir / 'state', pathlib.Path(run or self.dir / 'run')
+        self.log = self.dir / 'log'
+        self.options, self.env = list(options), dict(env or {})
+        self.process = None
+        ALL.append(self)
+        (self.dir / 'policy').mkdir(exist_ok=True)
+        if port:
+            self.write(port)
+
+    def write_text(self, outbound, inbound='otherwise: untouched'):
+        self.policy.write_text('mailreeve: 1\nname: site\ncontact: root@example.org\npoints:\n  host:\n'
+                               '    kind: host\n    outbound:\n      ' + outbound.replace('\n', '\n      ') +
+                               '\n    inbound:\n      ' + inbound.replace('\n', '\n      ') + '\n')
+
+    def write_large(self, n=60000):
+        """A policy that takes a while to compile."""
+        self.write(25)
+        nets = ', '.join(f'10.{i >> 8 & 255}.{i & 255}.{i >> 16 << 5}/29' for i in range(n))
+        self.policy.write_text(self.policy.read_text().replace('with: reject', f'to: [{nets}], with: reject'))
+
+    def write(self, port, name='site', mode=''):
+        """A policy that refuses this port."""
+        self.policy.write_text(POLICY.format(port=port, name=name, mode=mode))
+
+    def start(self, ready=True, prefix=(), **env):
+        argv = [*prefix, self.daemon, '--policy', str(self.policy), '--state', str(self.state),
+                '--run', str(self.run), *self.options]
+        with open(self.log, 'a') as log:
+            self.process = subprocess.Popen(argv, stderr=log, env={**os.environ, **self.env, **env})
+        if ready and not wait_for(lambda: self.ready() or self.process.poll() is not None, 20):
+            raise RuntimeError('the agent does not answer: ' + self.said())
+        return self
+
+    def ready(self):
+        """Whether the first operation has ended."""
+        if not (self.run / 'control.sock').exists():
+            return False
+        r = self.ctl('history')
+        if r.status == 3:
+            return False
+        return json.loads(self.ctl('status', '--json').out or '{"at_work": "boot"}')['at_work'] != 'boot'
+
+    def ctl(self, *args, timeout=60, **env):
+        return Answer(subprocess.run([self.program, *args, '--run', str(self.run)],
+                                     capture_output=True, text=True, timeout=timeout,
+                                     env={**os.environ, 'SSH_CONNECTION': '', **env}))
+
+    def ctl_begin(self, *args):
+        return subprocess.Popen([self.program, *args, '--run', str(self.run)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def status(self):
+        return json.loads(self.ctl('status', '--json').out)
+
+    def said(self):
+        return self.log.read_text() if self.log.exists() else ''
+
+    def kill(self, sig=signal.SIGKILL):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sig)
+        return self.process.wait(20) if self.process else None
+
+    def stop(self):
+        return self.kill(signal.SIGTERM)
+
+    def roles(self):
+        """pid of each process below the agent, by its role."""
+        out = {}
+        for p in pathlib.Path('/proc').glob('[0-9]*'):
+            with contextlib.suppress(OSError):
+                argv = (p / 'cmdline').read_bytes().split(b'\0')
+                role = next((a[7:].decode() for a in argv if a.startswith(b'--role=')), None)
+                if role and os.fsencode(self.daemon) in argv[0]:
+                    out[role] = int(p.name)
+        return out
+
+    def child(self):
+        """The pid of the child that the spawner has now, or None."""
+        spawner = self.roles().get('spawner')
+        with contextlib.suppress(OSError, ValueError):
+            return int(pathlib.Path(f'/proc/{spawner}/task/{spawner}/children').read_text().split()[0])
+        return None
+
+    def end(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+WORD = {'smtp': 25, 'submissions': 465, 'submission': 587}
+
+
+def refused_ports():
+    """The ports that the output chain of the rules in the kernel takes up, as nft reads them."""
+    found = re.findall(r'tcp dport (\S+) jump mail-output', nft('list', 'ruleset'))
+    return {WORD.get(p) or int(p) for p in found}
+
+
+# ---- the control socket without mailreevectl ----------------------------------------------------
+
+STATUS, PLAN, APPLY, CONFIRM, ROLLBACK = 1, 2, 3, 4, 5
+
+
+def text(s):
+    b = s.encode()
+    return struct.pack('=I', len(b)) + b + b'\0'
+
+
+def request(op, flags=0, number=0, seconds=0, address='', connection=''):
+    body = struct.pack('=IIQ', flags, number, seconds) + text(address) + text(connection)
+    return struct.pack('=III', op, 1, len(body)) + body
+
+
+def connect(agent):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(20)
+    s.connect(str(agent.run / 'control.sock'))
+    return s
+
+
+def answer(s):
+    """(status, text) of what comes until the end; status None where it is closed without."""
+    said = b''
+    while True:
+        try:
+            m = s.recv(1 << 17)
+        except ConnectionError:
+            return None, said.decode()
+        if not m:
+            return None, said.decode()
+        kind, _, n = struct.unpack('=III', m[:12])
+        if kind == 3:
+            return struct.unpack('=I', m[12:16])[0], said.decode()
+        said += m[16:12 + n]
+
+
+# ---- counting -------------------------------------------------------------------------------------
+
+passed = failed = 0
+
+
+def verdict(ok, what, why=''):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print(f'FAIL {what}: {why}', flush=True)
+    return ok
+
+
+def run_all(tests, only=()):
+    global failed
+    random.seed(SEED)
+    for t in tests:
+        if only and t.__name__ not in only:
+            continue
+        began = time.monotonic()
+        try:
+            new_net()
+            t()
+        except Exception:
+            failed += 1
+            print(f'FAIL {t.__name__}\n{traceback.format_exc()}', flush=True)
+        for a in ALL:
+            a.kill()
+        ALL.clear()
+        print(f'{t.__name__}: {time.monotonic() - began:.1f} s', flush=True)
+    print(f'{passed} passed, {failed} failed')
+    return 1 if failed else 0

@@ -1,0 +1,480 @@
+#!/usr/bin/env python3
+"""The agent as an administrator meets it: mailreeved with its real roles, by mailreevectl.
+
+    parent_test.py MAILREEVED MAILREEVECTL [TEST ...]       runs by itself in namespaces
+
+Each function below is a test; its name says what it guards.
+"""
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import parent_rig as rig  # noqa: E402
+from parent_rig import (Agent, answer, connect, nft, refused_ports, request, verdict,  # noqa: E402
+                        wait_for)
+
+DAEMON, CTL = (os.path.abspath(x) for x in sys.argv[1:3])
+
+
+def agent(**kw):
+    return Agent(DAEMON, CTL, **kw)
+
+
+def first_start_applies_and_says_so():
+    a = agent().start()
+    s = a.status()
+    verdict(s['in_force'] and s['generation'] == 1 and s['on_disk'] == 'same' and not s['trouble'],
+            'first start', s)
+    verdict(refused_ports() == {25}, 'the rules are in the kernel', nft('list', 'ruleset'))
+    verdict(a.ctl('check').status == 0, 'check', a.ctl('check'))
+    words = a.ctl('status')
+    verdict(words.status == 0 and 'generation 1, site at host' in words.out, 'status in words', words)
+    verdict(a.stop() == 0, 'told to end')
+    verdict(refused_ports() == {25}, 'rules stay when the agent ends')
+    a.end()
+
+
+def apply_history_and_rollback():
+    a = agent().start()
+    for port in (465, 587):
+        a.write(port)
+        verdict(a.ctl('status').status == 0 and a.status()['on_disk'] == 'other', 'disk is not in force')
+        r = a.ctl('apply')
+        verdict(r.status == 0 and refused_ports() == {port}, f'apply {port}', r)
+    h = a.ctl('history')
+    verdict(len(h.out.splitlines()) == 3 and 'replaced by 3' in h.out and '3*' in h.out, 'history', h)
+    r = a.ctl('rollback', '2')
+    verdict(r.status == 0 and refused_ports() == {25}, 'rollback 2', r)
+    r = a.ctl('rollback')
+    verdict(r.status == 0 and refused_ports() == {587}, 'rollback 1 is what was before it', r)
+    r = a.ctl('rollback', '40')
+    verdict(r.status == 1 and 'only 4' in r.err and refused_ports() == {587}, 'rollback too far', r)
+    a.kill()
+    a.start()
+    verdict(refused_ports() == {587} and a.status()['generation'] == 5, 'a restart keeps it', a.said())
+    r = a.ctl('apply')
+    verdict(r.status == 0 and a.status()['generation'] == 5, 'the same again makes no new generation', r)
+    a.policy.write_text(a.policy.read_text() + '# said otherwise\n')
+    r = a.ctl('apply')
+    verdict(r.status == 0 and a.status()['generation'] > 5, 'another text makes one', r)
+    a.end()
+
+
+def a_hundred_generations_leave_fifty():
+    a = agent().start()
+    for i in range(60):
+        a.write((25, 465)[i % 2], name=f'site{i}')
+        a.ctl('apply')
+    n = len(list((a.state / 'history').iterdir()))
+    verdict(n == 50, 'history is bounded', n)
+    r = a.ctl('rollback', '49')
+    verdict(r.status == 0 and refused_ports() == {25}, 'rollback over 49', r)
+    a.end()
+
+
+def a_policy_that_does_not_compile_changes_nothing():
+    a = agent().start()
+    before = nft('list', 'ruleset')
+    a.policy.write_text(a.policy.read_text().replace('outbound:', 'outbond:'))
+    r = a.ctl('apply')
+    verdict(r.status == 1 and 'policy.yaml:8' in r.out + r.err and 'outbound' in r.err, 'the place is told', r)
+    verdict(nft('list', 'ruleset') == before, 'the rules stay')
+    s = a.status()
+    verdict(s['on_disk'] == 'wrong' and 'outbond' in s['on_disk_error'] and s['in_force'], 'status', s)
+    verdict('outbond' in a.ctl('status').out, 'status in words', a.ctl('status'))
+    a.policy.unlink()
+    r = a.ctl('apply')
+    verdict(r.status == 3 and nft('list', 'ruleset') == before, 'no policy at all', r)
+    a.kill()
+    a.start()
+    verdict(refused_ports() == {25} and a.status()['in_force'], 'a restart takes the last good one', a.said())
+    a.end()
+
+
+def first_start_without_a_good_policy_answers():
+    a = agent()
+    a.policy.write_text('mailreeve: 1\nname: x\n')
+    a.start()
+    s = a.status()
+    verdict(s['generation'] == 0 and s['trouble'] and not s['in_force'], 'it says so', s)
+    verdict(a.ctl('status').status == 1, 'exit status')
+    a.write(25)
+    r = a.ctl('apply')
+    verdict(r.status == 0 and refused_ports() == {25} and not a.status()['trouble'], 'then apply', r)
+    a.end()
+
+
+def a_saved_plan_is_refused_when_stale():
+    a = agent().start()
+    a.write(465)
+    r = a.ctl('plan')
+    verdict(r.status == 1 and 'witness' in r.out and 'plan 1' in r.out, 'plan tells boxes', r)
+    verdict(refused_ports() == {25}, 'plan changes nothing')
+    r = a.ctl('apply', '1')
+    verdict(r.status == 0 and refused_ports() == {465}, 'a saved plan is applied', r)
+    a.write(587)
+    verdict(a.ctl('plan').status == 1, 'plan again')
+    nft('add', 'table', 'inet', 'somebody')
+    r = a.ctl('apply', '2')
+    verdict(r.status == 1 and 'plan again' in r.err and refused_ports() == {465}, 'the kernel has changed', r)
+    verdict(a.ctl('plan').status == 1, 'plan a third time')
+    a.write(25)
+    a.ctl('apply')
+    r = a.ctl('apply', '3')
+    verdict(r.status == 1 and 'stale' in r.err and refused_ports() == {25}, 'another is in force', r)
+    r = a.ctl('apply', '99')
+    verdict(r.status == 1 and 'no saved plan 99' in r.err, 'no such plan', r)
+    verdict(a.ctl('plan').status == 0, 'nothing would change')
+    a.end()
+
+
+def blocks_expire_and_outlive_a_restart():
+    a = agent().start()
+    r = a.ctl('block', '203.0.113.9', '--for', '4s')
+    verdict(r.status == 0 and '203.0.113.9' in nft('list', 'ruleset'), 'blocked', r)
+    a.kill()
+    a.start()
+    verdict([b['address'] for b in a.status()['blocked']] == ['203.0.113.9'], 'known after a restart')
+    verdict(wait_for(lambda: '203.0.113.9' in nft('list', 'ruleset'), 2), 'in force after a restart')
+    verdict(wait_for(lambda: not a.status()['blocked'] and '203.0.113.9' not in nft('list', 'ruleset'), 8),
+            'it expires', a.status())
+    for bad in ('nonsense', '10.0.0.0/33', '::1/200', ''):
+        r = a.ctl('block', bad, '--for', '1h')
+        verdict(r.status in (1, 2, 3) and not a.status()['blocked'], f'block {bad!r}', r)
+    a.ctl('block', '2001:db8::/32', '--for', '1h')
+    r = a.ctl('unblock', '2001:db8::/32')
+    verdict(r.status == 0 and '2001:db8::' not in nft('list', 'ruleset'), 'unblock', r)
+    verdict(a.ctl('unblock', '192.0.2.1').status == 1, 'unblock what is not')
+    a.end()
+
+
+def SIGHUP_is_apply():
+    a = agent().start()
+    a.write(587)
+    a.process.send_signal(signal.SIGHUP)
+    verdict(wait_for(lambda: refused_ports() == {587}, 5), 'reloaded', a.said())
+    a.policy.write_text('nonsense: [')
+    a.process.send_signal(signal.SIGHUP)
+    verdict(wait_for(lambda: 'does not compile' in a.said(), 5), 'said in the log', a.said())
+    verdict(refused_ports() == {587}, 'and the rules stay')
+    a.end()
+
+
+def mode_observe_is_said_loudly():
+    a = agent(port=None)
+    a.write(25, mode='mode: observe')
+    a.start()
+    verdict('MODE OBSERVE' in a.ctl('status').out and a.status()['observe'], 'status', a.ctl('status'))
+    verdict('mailreeve_observe 1' in a.ctl('metrics').out, 'metrics')
+    a.end()
+
+
+def remove_stays_removed_until_apply():
+    a = agent().start()
+    r = a.ctl('remove')
+    verdict(r.status == 0 and refused_ports() == set() and 'mailreeve' not in nft('list', 'ruleset'),
+            'removed', nft('list', 'ruleset'))
+    a.kill()
+    a.start()
+    verdict(refused_ports() == set() and 'by hand' in a.status()['trouble'], 'after a restart', a.status())
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {25}, 'apply brings it back')
+    a.end()
+
+
+def drift_is_told_with_boxes_and_healed():
+    b = agent(options=['--no-owner']).start()
+
+    def edit():
+        chain = re.search(r'chain (outbound\S*) \{', nft('list', 'table', 'inet', 'mailreeve-host')).group(1)
+        nft('insert', 'rule', 'inet', 'mailreeve-host', chain, 'accept')
+    edit()
+    verdict(wait_for(lambda: b.status()['heals'] >= 1, 5), 'healed', b.said())
+    text = lambda: b.ctl('drift').out  # noqa: E731
+    verdict(wait_for(lambda: 'witness' in text(), 10), 'boxes with a witness', text() + b.said())
+    verdict('by nft' in text() and 'healed after' in text(), 'who', text())
+    r = b.ctl('drift', '--now')
+    verdict(r.status == 0 and 'what the policy says' in r.out, 'drift --now', r)
+    m = b.ctl('metrics').out
+    verdict('mailreeve_drift_total 1\n' in m and 'mailreeve_heals_total 1\n' in m, 'metrics', m)
+    r = b.ctl('pause', '--for', '1h')
+    verdict(r.status == 0 and b.status()['paused'], 'pause', r)
+    edit()
+    time.sleep(0.5)
+    r = b.ctl('drift', '--now')
+    verdict(r.status == 1 and 'witness' in r.out, 'not healed while paused', r)
+    verdict(b.ctl('resume').status == 0 and wait_for(lambda: b.status()['heals'] >= 2, 5), 'resume', b.said())
+    b.end()
+
+
+def foreign_chains_that_change_the_policy_are_told():
+    a = agent(port=None)
+    a.write_text('roaming: {ports: [submission], to: anywhere}\notherwise: {deny: true, log: true}')
+    a.start()
+    time.sleep(1.5)
+    verdict(a.status()['foreign_differences'] == 0, 'nothing foreign', a.ctl('drift'))
+    nft('-f', '-', text='table inet evil { chain c { type filter hook output priority -350; policy accept; '
+        'tcp dport 587 drop; }; }')
+    verdict(wait_for(lambda: a.status()['foreign_differences'] > 0, 15, 0.2), 'found', a.said())
+    r = a.ctl('drift')
+    verdict(r.status == 1 and 'foreign' in r.out and 'evil' in r.out, 'told', r)
+    verdict('OTHER TABLES' in a.ctl('status').out and a.ctl('status').status == 1, 'in status')
+    verdict('mailreeve_foreign_differences 1' in a.ctl('metrics').out, 'in metrics', a.ctl('metrics'))
+    nft('delete', 'table', 'inet', 'evil')
+    verdict(wait_for(lambda: a.status()['foreign_differences'] == 0, 25, 0.2), 'and gone', a.said())
+    a.end()
+
+
+def attempts_are_told():
+    a = agent().start()
+    for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up', 'link set d1 up'):
+        subprocess.run(['ip', *words.split()], check=True)
+    for _ in range(3):
+        s = socket.socket()
+        s.settimeout(0.3)
+        try:
+            s.connect(('192.0.2.9', 25))
+        except OSError:
+            pass
+        s.close()
+    verdict(wait_for(lambda: '192.0.2.9:25' in a.ctl('attempts').out, 5, 0.1), 'attempts', a.ctl('attempts'))
+    verdict('outbound-shut' in a.ctl('attempts').out and 'python3' in a.ctl('attempts').out, 'who and by what',
+            a.ctl('attempts'))
+    verdict(wait_for(lambda: 'mailreeve_attempts_total{statement="outbound-shut"} 3\n' in
+                     a.ctl('metrics').out, 5, 0.2), 'counted', a.ctl('metrics'))
+    verdict('statement=outbound-shut' in a.said(), 'logged with fields', a.said())
+    verdict('"statement"' in a.ctl('attempts', '--json').out, 'as JSON', a.ctl('attempts', '--json'))
+    a.end()
+
+
+def a_plan_that_cuts_the_connection_is_refused():
+    a = agent().start()
+    a.write_text('otherwise: untouched', 'block:\n  - {ports: [465], with: reject}\notherwise: untouched')
+    before = nft('list', 'ruleset')
+    here = '192.0.2.7 40000 192.0.2.1 465'
+    r = a.ctl('apply', SSH_CONNECTION=here)
+    verdict(r.status == 1 and 'cut the connection' in r.err and nft('list', 'ruleset') == before, 'refused', r)
+    r = a.ctl('plan', SSH_CONNECTION=here)
+    verdict('cut the connection' in r.err, 'plan warns', r)
+    r = a.ctl('apply', '1', SSH_CONNECTION=here)
+    verdict(r.status == 1 and nft('list', 'ruleset') == before, 'a saved plan is refused', r)
+    r = a.ctl('apply', SSH_CONNECTION='192.0.2.7 40000 192.0.2.1 22')
+    verdict(r.status == 0, 'one that it does not cut', r)
+    a.write(25)
+    a.ctl('apply')
+    r = a.ctl('rollback', SSH_CONNECTION=here)
+    verdict(r.status == 1 and 'cut the connection' in r.err and refused_ports() == {25}, 'rollback', r)
+    r = a.ctl('rollback', '--force', SSH_CONNECTION=here)
+    verdict(r.status == 0 and refused_ports() == set(), 'forced', r)
+    a.end()
+
+
+def one_change_at_a_time():
+    a = agent().start()
+    a.policy.write_text(a.policy.read_text() + '# ' + 'x' * 60 + '\n')
+    busy = done = 0
+    for _ in range(10):
+        socks = [connect(a) for _ in range(4)]
+        for s in socks:
+            s.send(request(rig.APPLY))
+        for s in socks:
+            status, said = answer(s)
+            done += status == 0
+            busy += status == 1 and 'busy: apply is being done, asked by uid 0' in said
+            s.close()
+    verdict(busy + done == 40 and busy >= 10 and done >= 10, 'told who is at it', (busy, done))
+    a.end()
+
+
+def a_compile_child_that_is_killed_is_named():
+    a = agent().start()
+    before = nft('list', 'ruleset')
+    a.write_large()
+    for sig, word in ((signal.SIGKILL, 'signal 9'), (signal.SIGSYS, 'its jail forbids')):
+        spawner = a.roles()['spawner']
+        c = subprocess.Popen([CTL, 'apply', '--run', str(a.run)], stderr=subprocess.PIPE, text=True)
+        pid = wait_for(lambda: child_of(spawner), 10, 0.001)
+        os.kill(pid, sig)
+        err = c.communicate(timeout=50)[1]
+        verdict(c.returncode == 3 and 'compile child was killed' in err and word in err, word, err)
+    verdict(nft('list', 'ruleset') == before, 'the rules stay')
+    a.write(465)
+    verdict(a.ctl('apply').status == 0, 'and it goes on')
+    a.end()
+
+
+def child_of(pid):
+    words = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+    return int(words[0]) if words else None
+
+
+def a_compile_child_that_hangs_is_ended():
+    a = agent().start()
+    a.write_large()
+    spawner = a.roles()['spawner']
+    c = subprocess.Popen([CTL, 'apply', '--run', str(a.run)], stderr=subprocess.PIPE, text=True)
+    os.kill(wait_for(lambda: child_of(spawner), 10, 0.001), signal.SIGSTOP)
+    r = a.ctl('apply')
+    verdict(r and r.status == 1 and 'busy' in r.err, 'it answers meanwhile', r)
+    err = c.communicate(timeout=50)[1]
+    verdict(c.returncode == 3 and 'longer than 30 s' in err, 'named', err)
+    a.write(465)
+    verdict(a.ctl('apply').status == 0, 'and it goes on')
+    a.end()
+
+
+def a_dead_role_ends_the_agent_and_rules_stay():
+    a = agent().start()
+    for role in ('apply', 'spawner'):
+        os.kill(a.roles()[role], signal.SIGKILL)
+        verdict(a.process.wait(5) == 1 and f'role {role} was killed' in a.said(), role, a.said())
+        verdict(refused_ports() == {25}, 'rules stay')
+        a.start()
+        verdict(a.status()['in_force'], 'and it starts again', a.said())
+    a.end()
+
+
+def damaged_state_is_set_aside():
+    a = agent().start()
+    a.write(465)
+    a.ctl('apply')
+    a.write(587)
+    a.ctl('apply')
+    spoils = {'plan': lambda b: b[:-1] + bytes([b[-1] ^ 1]), 'about': lambda b: b[:len(b) // 2],
+              'bundle': lambda b: b''}
+    for name, how in spoils.items():
+        g = a.status()['generation']
+        was = refused_ports()
+        a.kill()
+        f = a.state / 'history' / f'{g:06}' / name
+        f.write_bytes(how(f.read_bytes()))
+        a.start()
+        s = a.status()
+        verdict(s['in_force'] and s['generation'] < g and refused_ports() != was, f'{name} is damaged', s)
+        verdict((a.state / 'history' / f'{g:06}.damaged').exists() and 'set aside' in a.said(), 'set aside')
+        a.write({25: 465, 465: 587, 587: 25}[min(refused_ports())], name=name)
+        a.ctl('apply')
+    for name in ('current', 'blocks', 'pending'):
+        for bad in (b'', b'\0' * 100, b'generation 99999\nsha256 ' + b'0' * 64 + b'\n', os.urandom(300)):
+            a.kill()
+            (a.state / name).write_bytes(bad)
+            a.start()
+            verdict(a.status()['in_force'], f'{name} is damaged', a.said()[-600:])
+    a.kill()
+    for p in (a.state / 'history').iterdir():
+        (p / 'plan').unlink(missing_ok=True)
+    a.start()
+    verdict(a.status()['in_force'], 'none is left: the policy is compiled', a.said()[-600:])
+    a.end()
+
+
+def a_full_disk_changes_nothing():
+    d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
+    (d / 'state').mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(d / 'state')], check=True)
+    a = agent(folder=d).start()
+    a.write(465)
+    a.ctl('apply')
+    r = a.ctl('apply', '--confirm', '2s')
+    verdict(r.status == 0, 'apply --confirm', r)
+
+    def fill():
+        with open(d / 'state' / 'fill', 'ab', 0) as f:
+            try:
+                while True:
+                    f.write(b'x' * 4096)
+            except OSError:
+                pass
+    fill()
+    verdict(wait_for(lambda: not a.status()['pending'], 5), 'reverted on a full disk', a.said())
+    verdict(a.status()['in_force'] and refused_ports() == {465}, 'the one before', a.status())
+    fill()
+    before = nft('list', 'ruleset')
+    a.write(587)
+    for args in (['apply'], ['apply', '--confirm', '5s'], ['rollback'], ['plan']):
+        fill()
+        r = a.ctl(*args)
+        verdict(r.status == 3 and ('No space' in r.err), f'{args} is refused', r)
+    verdict(nft('list', 'ruleset') == before, 'nothing was changed')
+    a.kill()
+    a.start()
+    verdict(refused_ports() == {465} and a.status()['in_force'], 'a restart on a full disk', a.said()[-800:])
+    (d / 'state' / 'fill').unlink()
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {587}, 'with room it goes on')
+    a.stop()
+    subprocess.run(['umount', str(d / 'state')], check=True)
+    a.end()
+
+
+def the_service_manager_is_told():
+    d = tempfile.mkdtemp(prefix='parent-')
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(d + '/notify')
+    s.settimeout(10)
+    a = agent(env={'NOTIFY_SOCKET': d + '/notify', 'WATCHDOG_USEC': '900000'})
+    a.start(ready=False)
+    got = []
+    end = time.monotonic() + 3
+    ready_rules = None
+    while time.monotonic() < end:
+        m = s.recv(4096).decode()
+        if m == 'READY=1' and ready_rules is None:
+            ready_rules = refused_ports()
+        got.append(m)
+    verdict(ready_rules == {25}, 'READY=1 when the rules are in force', got)
+    verdict(sum(m == 'WATCHDOG=1' for m in got) >= 4, 'the watchdog is fed', got)
+    verdict(any(m.startswith('STATUS=the policy is in force') for m in got), 'STATUS', got)
+    os.kill(a.roles()['apply'], signal.SIGSTOP)
+    time.sleep(0.6)
+    s.setblocking(False)
+    while True:
+        try:
+            s.recv(4096)
+        except BlockingIOError:
+            break
+    time.sleep(1.2)
+    late = []
+    while True:
+        try:
+            late.append(s.recv(4096).decode())
+        except BlockingIOError:
+            break
+    verdict('WATCHDOG=1' not in late, 'a role that hangs starves the watchdog', late)
+    os.kill(a.roles()['apply'], signal.SIGCONT)
+    a.stop()
+    last = []
+    while True:
+        try:
+            last.append(s.recv(4096).decode())
+        except BlockingIOError:
+            break
+    verdict('STOPPING=1' in last, 'STOPPING=1', last)
+    a.end()
+
+
+def no_process_keeps_what_it_does_not_need():
+    a = agent().start()
+    caps = {'apply': 1 << 12, 'attempts': 0, 'spawner': 0}
+    for role, pid in [('parent', a.process.pid), *a.roles().items()]:
+        st = pathlib.Path(f'/proc/{pid}/status').read_text()
+        eff = int(re.search(r'CapEff:\s*(\w+)', st).group(1), 16)
+        verdict(eff == caps.get(role, 0), f'{role}: capabilities', hex(eff))
+        verdict('NoNewPrivs:\t1' in st, f'{role}: no new privileges', st)
+        if 'sanitized' not in os.environ.get('BUILD_KIND', ''):
+            verdict('Seccomp:\t2' in st, f'{role}: seccomp', st)
+    a.end()
+
+
+TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__module__', '') == '__main__'
+         and k not in ('agent', 'child_of')]
+
+if __name__ == '__main__':
+    rig.inside()
+    sys.exit(rig.run_all(TESTS, sys.argv[3:]))
