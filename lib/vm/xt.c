@@ -237,7 +237,7 @@ states(struct exec *x, uint32_t i, const struct nl_xt *m)
 		[PACKET_INVALID] = 1, [PACKET_UNTRACKED] = 64,
 	};
 	uint32_t want = m->u.ct.states;
-	fdd_ref c, nat = NO;
+	fdd_ref c, translations = NO;
 
 	if (rule_now(x)->state == FIXED)
 		return want & UNTRACKED_BIT ? YES : NO;
@@ -248,10 +248,10 @@ states(struct exec *x, uint32_t i, const struct nl_xt *m)
 		fdd_edge(x->v->f, s, want & bit[s] ? YES : NO);
 	c = fdd_end(x->v->f);
 	if (m->u.ct.dnat)
-		nat = translated(x, i, true);
+		translations = translated(x, i, true);
 	if (m->u.ct.snat)
-		nat = cond_or(x->v, nat, translated(x, i, false));
-	return cond_or(x->v, c, cond_and(x->v, connected(x), nat));
+		translations = cond_or(x->v, translations, translated(x, i, false));
+	return cond_or(x->v, c, cond_and(x->v, connected(x), translations));
 }
 
 static fdd_ref

@@ -545,6 +545,42 @@ xt_a_mark_keeps_the_bits_that_nobody_sets(void **state)
 }
 
 static void
+xt_bits_of_a_mark_are_set_and_taken_again(void **state)
+{
+	struct kit *k = *state;
+	struct xt_mark_tginfo2 set = {.mark = 0x30, .mask = 0x30}, less = {.mask = 0x10};
+	struct xt_mark_mtinfo1 left = {.mark = 0x20, .mask = 0xffffffff};
+
+	chain(k, "p", "filter", PRE, 0);
+	rule(k, "p");
+	TARGET(k, "MARK", 2, set);
+	rule(k, "p");
+	TARGET(k, "MARK", 2, less);
+	forward(k);
+	MATCH(k, "mark", 1, left);
+	drop(k);
+	assert_int_equal(FATE(k, PACKET_FORWARD), DROP);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_MARK, 0x10), DROP);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_MARK, 1), PASS);
+}
+
+/* Not even the inverted match: there is no mark that could be another. */
+static void
+xt_a_packet_without_a_connection_has_no_connmark(void **state)
+{
+	struct kit *k = *state;
+	struct xt_connmark_mtinfo1 not = {.mark = 5, .mask = 0xffffffff, .invert = 1};
+
+	forward(k);
+	MATCH(k, "connmark", 1, not);
+	drop(k);
+	assert_int_equal(FATE(k, PACKET_FORWARD), DROP);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_CTMARK, 5), PASS);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_STATE, PACKET_INVALID), PASS);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_STATE, PACKET_UNTRACKED), PASS);
+}
+
+static void
 xt_restoring_a_mark_needs_a_connection(void **state)
 {
 	struct kit *k = *state;
@@ -718,6 +754,8 @@ main(void)
 		TEST(xt_addrtype_of_ipv6_asks_the_address_itself),
 		TEST(xt_addrtype_of_ipv4_asks_the_routes_and_a_source_is_not_known),
 		TEST(xt_a_mark_keeps_the_bits_that_nobody_sets),
+		TEST(xt_bits_of_a_mark_are_set_and_taken_again),
+		TEST(xt_a_packet_without_a_connection_has_no_connmark),
 		TEST(xt_restoring_a_mark_needs_a_connection),
 		TEST(xt_notrack_makes_untracked_and_late_what_is_invalid),
 		TEST(xt_a_template_is_not_taken_for_invalid),
