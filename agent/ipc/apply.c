@@ -1,5 +1,20 @@
 #include "ipc/apply.h"
 
+#include <string.h>
+
+#include "base/hash.h"
+
+uint64_t
+apply_number(const struct apply_name *n)
+{
+	uint64_t h;
+
+	if (n->value != UINT64_MAX)
+		return n->value;
+	h = hash_bytes(0, n->name, strlen(n->name));
+	return n->kind == APPLY_USER ? 0xf0000000u | (h & 0xfffffff) : h | 1ull << 63;
+}
+
 static const struct ipc_field name_rows[] = {
 	{IPC_U32, offsetof(struct apply_name, kind)},
 	{IPC_TEXT, offsetof(struct apply_name, name)},

@@ -42,6 +42,12 @@ struct apply_name {
 	                              does not run: the rule matches nothing) */
 };
 
+/* The number by which the kernel is asked for the name: its value; for one that is not on this
+ * host a number that nobody has, of its own, so that two such names stay two: a user id from
+ * 0xf0000000 up, an inode from 2^63 up. The same in every process. */
+uint64_t
+apply_number(const struct apply_name *n);
+
 struct apply_do {
 	uint32_t gen;              /* the generation that the kernel must be at; 0: any */
 	struct apply_name *name;

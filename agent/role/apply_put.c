@@ -79,7 +79,7 @@ value_of(const struct apply_plan *p, enum apply_name_kind kind, const char *name
 {
 	for (uint32_t i = 0; i < p->nname; i++)
 		if (p->name[i].kind == kind && !strcmp(p->name[i].name, name)) {
-			*v = p->name[i].value;
+			*v = apply_number(&p->name[i]);
 			return 0;
 		}
 	return -ENOENT;
@@ -93,7 +93,7 @@ uid_of(void *arg, const char *name, uint32_t *uid)
 	int err = value_of(arg, APPLY_USER, name, &v);
 
 	if (!err)
-		*uid = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+		*uid = (uint32_t)v;
 	return err;
 }
 

@@ -344,12 +344,12 @@ compare(struct work *w)
 	if (err)
 		return fail(w, err, "reading the recording of the ruleset");
 	for (uint32_t i = 0; i < job->nname; i++) {
-		if (job->name[i].value == UINT64_MAX)
-			continue;
 		if (job->name[i].kind == APPLY_USER)
-			user[world.nuser++] = (struct prove_name){job->name[i].name, job->name[i].value};
+			user[world.nuser++] = (struct prove_name){job->name[i].name,
+			    apply_number(&job->name[i])};
 		else
-			unit[world.nunit++] = (struct prove_name){job->name[i].name, job->name[i].value};
+			unit[world.nunit++] = (struct prove_name){job->name[i].name,
+			    apply_number(&job->name[i])};
 	}
 	err = prove_dump(&p, &dump, &world);
 	if (err < 0)
