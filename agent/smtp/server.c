@@ -15,32 +15,6 @@ enum {
 	BLOCK = 4096,
 };
 
-/* What EHLO offers, in order; `when` NULL: always. */
-static bool
-offers_auth(const struct smtp_server *s)
-{
-	return s->o.auth;
-}
-
-static bool
-offers_utf8(const struct smtp_server *s)
-{
-	return !s->o.no_utf8;
-}
-
-static const struct {
-	const char *word;
-	bool (*when)(const struct smtp_server *s);
-} offers[] = {
-	{"PIPELINING", NULL},
-	{"8BITMIME", NULL},
-	{"SMTPUTF8", offers_utf8},
-	{"ENHANCEDSTATUSCODES", NULL},
-	{"DSN", NULL},
-	{"AUTH PLAIN LOGIN", offers_auth},
-	{"HELP", NULL},
-};
-
 static uint64_t
 or_else(uint64_t x, uint64_t otherwise)
 {
@@ -86,8 +60,8 @@ smtp_server_free(struct smtp_server *s)
 
 /* ---- events --------------------------------------------------------------- */
 
-static void
-stand(struct smtp_server *s, enum smtp_server_event_is is)
+void
+server_stand(struct smtp_server *s, enum smtp_server_event_is is)
 {
 	assert(!s->stands);
 	s->event = (struct smtp_server_event){.is = is};
@@ -102,20 +76,20 @@ forget_mail(struct smtp_server *s)
 }
 
 /* The transaction ends without END. */
-static void
-stand_reset(struct smtp_server *s, enum smtp_server_why why)
+void
+server_reset(struct smtp_server *s, enum smtp_server_why why)
 {
 	if (!s->mail)
 		return;
 	forget_mail(s);
-	stand(s, SMTP_SERVER_RESET);
+	server_stand(s, SMTP_SERVER_RESET);
 	s->event.why = why;
 }
 
 static void
 stand_close(struct smtp_server *s, enum smtp_server_why why)
 {
-	stand(s, SMTP_SERVER_CLOSE);
+	server_stand(s, SMTP_SERVER_CLOSE);
 	s->event.why = why;
 	s->at = AT_CLOSED;
 }
@@ -132,7 +106,7 @@ finish(struct smtp_server *s, enum smtp_server_why why)
 	smtp_line_free(&s->line);
 	if (!reset) {
 		s->stands = false;
-		stand_reset(s, why);
+		server_reset(s, why);
 	}
 	if (s->stands) {
 		s->closing = true;
@@ -170,8 +144,8 @@ server_error(struct smtp_server *s, unsigned code, const char *enhanced, const c
 }
 
 /* The last word: a reply and the end. */
-static void
-refuse(struct smtp_server *s, enum smtp_server_why why, unsigned code, const char *enhanced,
+void
+server_refuse(struct smtp_server *s, enum smtp_server_why why, unsigned code, const char *enhanced,
     const char *text)
 {
 	server_reply(s, code, enhanced, text);
@@ -218,213 +192,6 @@ smtp_server_sent(struct smtp_server *s, size_t n, uint64_t now)
 		buf_free(&s->out);
 }
 
-/* ---- commands -------------------------------------------------------------- */
-
-static void
-ehlo(struct smtp_server *s, bool extended)
-{
-	const char *name = s->command.arg;
-	struct buf b = BUF_INIT(4096);
-
-	if (s->mail)
-		stand_reset(s, SMTP_WHY_QUIT);
-	memcpy(s->helo, name, strlen(name) + 1);
-	s->extended = extended;
-	if (!extended) {
-		server_reply(s, 250, NULL, s->o.host);
-		return;
-	}
-	buf_str(&b, s->o.host);
-	if (s->o.size)
-		buf_printf(&b, "\nSIZE %llu", (unsigned long long)s->o.size);
-	else
-		buf_str(&b, "\nSIZE");
-	for (size_t i = 0; i < sizeof offers / sizeof *offers; i++)
-		if (!offers[i].when || offers[i].when(s))
-			buf_printf(&b, "\n%s", offers[i].word);
-	if (b.err)
-		s->out.err = b.err;
-	else
-		server_reply(s, 250, NULL, b.p);
-	buf_free(&b);
-}
-
-static void
-help(struct smtp_server *s)
-{
-	struct buf b = BUF_INIT(4096);
-	const char *arg = s->command.arg;
-
-	for (const struct smtp_command_row *r = smtp_commands; r->verb; r++) {
-		if (!r->offered || (r->is == SMTP_AUTH && !s->o.auth))
-			continue;
-		if (!*arg || !strcasecmp(arg, r->verb)) {
-			if (b.n)
-				buf_chr(&b, '\n');
-			buf_str(&b, r->help);
-		}
-	}
-	if (b.err)
-		s->out.err = b.err;
-	else if (b.n)
-		server_reply(s, 214, "2.0.0", b.p);
-	else
-		server_error(s, 504, "5.5.1", "there is no such command");
-	buf_free(&b);
-}
-
-static void
-mail(struct smtp_server *s)
-{
-	struct smtp_command *c = &s->command;
-
-	if (!s->helo[0]) {
-		server_error(s, 503, "5.5.1", "say EHLO first");
-	} else if (s->mail) {
-		server_error(s, 503, "5.5.1", "a transaction is open; say RSET first");
-	} else if (s->messages >= s->o.messages) {
-		refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "enough messages for one connection; connect again");
-	} else if (s->o.size && c->mail.size > s->o.size) {
-		server_reply(s, 552, "5.3.4", "the message is larger than may be sent from here");
-	} else {
-		stand(s, SMTP_SERVER_MAIL);
-		s->event.path = c->path;
-		s->event.mail = c->mail;
-	}
-}
-
-static void
-rcpt(struct smtp_server *s)
-{
-	struct smtp_command *c = &s->command;
-
-	if (!s->mail) {
-		server_error(s, 503, "5.5.1", "say MAIL first");
-	} else if (s->refused >= s->o.recipients) {
-		refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "too many recipients were refused");
-	} else if (s->rcpt >= s->o.recipients) {
-		server_reply(s, 452, "4.5.3", "enough recipients for one message; send to the others in another");
-	} else {
-		stand(s, SMTP_SERVER_RCPT);
-		s->event.path = c->path;
-		s->event.bare = c->bare;
-		s->event.rcpt = c->rcpt;
-	}
-}
-
-static void
-data(struct smtp_server *s)
-{
-	if (!s->mail)
-		server_error(s, 503, "5.5.1", "say MAIL first");
-	else if (!s->rcpt)
-		server_error(s, 554, "5.5.1", "no valid recipients");
-	else
-		stand(s, SMTP_SERVER_DATA);
-}
-
-/* The command in s->command, which was read well. */
-static void
-obey(struct smtp_server *s)
-{
-	switch (s->command.row->is) {
-	case SMTP_EHLO:
-		ehlo(s, true);
-		break;
-	case SMTP_HELO:
-		ehlo(s, false);
-		break;
-	case SMTP_MAIL:
-		mail(s);
-		break;
-	case SMTP_RCPT:
-		rcpt(s);
-		break;
-	case SMTP_DATA:
-		data(s);
-		break;
-	case SMTP_RSET:
-		stand_reset(s, SMTP_WHY_QUIT);
-		server_reply(s, 250, "2.0.0", "forgotten");
-		break;
-	case SMTP_NOOP:
-		server_reply(s, 250, "2.0.0", "nothing done");
-		break;
-	case SMTP_VRFY:
-		server_reply(s, 252, "2.0.0", "nobody is looked up here; send, and it will be tried");
-		break;
-	case SMTP_HELP:
-		help(s);
-		break;
-	case SMTP_QUIT:
-		refuse(s, SMTP_WHY_QUIT, 221, "2.0.0", "goodbye");
-		break;
-	case SMTP_AUTH:
-		server_auth(s);
-		break;
-	case SMTP_EXPN:
-	case SMTP_STARTTLS:
-	case SMTP_BDAT:
-	case SMTP_TURN:
-	case SMTP_ETRN:
-	case SMTP_SEND:
-	case SMTP_SOML:
-	case SMTP_SAML:
-	case SMTP_BURL:
-	case SMTP_HTTP:
-	case SMTP_UNKNOWN:
-		assert(!"an offered command");
-	}
-}
-
-/* Which rows count against the option `idle`: whatever brings no message nearer. */
-static bool
-is_idle(enum smtp_verb v)
-{
-	return v != SMTP_RCPT;
-}
-
-/* A whole line stands in s->line; `more`: input follows it. */
-static void
-command(struct smtp_server *s, bool more)
-{
-	struct smtp_grammar g = {.extended = s->extended, .auth = s->o.auth, .space = s->o.space};
-	const char *enhanced, *why;
-	struct smtp_line *l = &s->line;
-	unsigned code;
-
-	if (l->lost) {
-		server_reply(s, 451, "4.3.0", "no memory at the moment");
-		return;
-	}
-	g.utf8 = !s->o.no_utf8 && (!s->mail || s->utf8);
-	code = smtp_command_read(l->p, l->n, &g, &s->command, &enhanced, &why);
-	if (l->over || l->nul) {
-		code = 500;
-		enhanced = "5.5.2";
-		why = l->over ? "the line is too long" : "a NUL stands in the line";
-	}
-	if (s->command.row->closes) {
-		refuse(s, SMTP_WHY_FOREIGN, s->command.row->is == SMTP_HTTP ? 554 : 502, "5.5.1",
-		    s->command.row->is == SMTP_HTTP ? "this is no web server" : "this command is not offered");
-		return;
-	}
-	if (s->command.row->last && more && s->command.row->is != SMTP_QUIT) {
-		refuse(s, SMTP_WHY_EARLY, 554, "5.5.0", "bytes behind a command that must wait for its reply");
-		return;
-	}
-	if (is_idle(s->command.row->is) && ++s->idle > s->o.idle) {
-		refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "too many commands without a message");
-		return;
-	}
-	if (code)
-		server_error(s, code, enhanced, why);
-	else
-		obey(s);
-	if (s->command.row->last)
-		s->hold = true;
-}
-
 /* ---- data ------------------------------------------------------------------ */
 
 static void
@@ -444,15 +211,15 @@ data_ended(struct smtp_server *s)
 		server_reply(s, 550, "5.6.0", "a line of the message is too long (RFC 5321 4.5.3.1.6)");
 	} else if (s->over) {
 		server_reply(s, 552, "5.3.4", "the message is larger than may be sent from here");
-		stand_reset(s, SMTP_WHY_SIZE);
+		server_reset(s, SMTP_WHY_SIZE);
 		return;
 	} else {
-		stand(s, SMTP_SERVER_END);
+		server_stand(s, SMTP_SERVER_END);
 		s->event.size = d->size;
 		s->event.high = d->high;
 		return;
 	}
-	stand_reset(s, SMTP_WHY_CONTENT);
+	server_reset(s, SMTP_WHY_CONTENT);
 }
 
 static size_t
@@ -469,7 +236,7 @@ data_feed(struct smtp_server *s, const char *p, size_t n, uint64_t now)
 	if (s->limit && d->size > s->limit)
 		s->over = true;
 	if (nrun && !s->over) {
-		stand(s, SMTP_SERVER_CONTENT);
+		server_stand(s, SMTP_SERVER_CONTENT);
 		s->event.run = run;
 		s->event.nrun = nrun;
 	} else if (d->ended) {
@@ -486,7 +253,7 @@ smtp_server_start(struct smtp_server *s, uint64_t now)
 	assert(s->at == AT_GREETING && !s->stands);
 	s->since = now;
 	s->wrote = UINT64_MAX;
-	stand(s, SMTP_SERVER_CONNECT);
+	server_stand(s, SMTP_SERVER_CONNECT);
 }
 
 static bool
@@ -510,7 +277,7 @@ line_feed(struct smtp_server *s, char *p, size_t n, uint64_t now)
 		return k;
 	case SMTP_LINE_BARE_CR:
 	case SMTP_LINE_BARE_LF:
-		refuse(s, SMTP_WHY_LINES, 554, "5.5.2", is == SMTP_LINE_BARE_LF ?
+		server_refuse(s, SMTP_WHY_LINES, 554, "5.5.2", is == SMTP_LINE_BARE_LF ?
 		    "a line must end with CR LF, not with LF alone (RFC 5321 2.3.8)" :
 		    "a line must end with CR LF, not with CR alone (RFC 5321 2.3.8)");
 		return k;
@@ -519,9 +286,9 @@ line_feed(struct smtp_server *s, char *p, size_t n, uint64_t now)
 	}
 	s->since = now;
 	if (!in_auth(s)) {
-		command(s, k < n);
+		server_command(s, k < n);
 	} else if (k < n) {
-		refuse(s, SMTP_WHY_EARLY, 554, "5.5.0", "bytes behind a response that must wait for its reply");
+		server_refuse(s, SMTP_WHY_EARLY, 554, "5.5.0", "bytes behind a response that must wait for its reply");
 	} else {
 		server_auth_line(s);
 	}
@@ -530,7 +297,7 @@ line_feed(struct smtp_server *s, char *p, size_t n, uint64_t now)
 	    (s->event.is == SMTP_SERVER_MAIL || s->event.is == SMTP_SERVER_RCPT)))
 		smtp_line_again(l);
 	if (s->errors >= s->o.errors && !ends_now(s))
-		refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "too many errors");
+		server_refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "too many errors");
 	return k;
 }
 
@@ -551,7 +318,7 @@ smtp_server_feed(struct smtp_server *s, char *p, size_t n, uint64_t now)
 	if (!n || ends_now(s))
 		return 0;
 	if (too_early(s)) {
-		refuse(s, SMTP_WHY_EARLY, 554, "5.5.0", "bytes before our reply");
+		server_refuse(s, SMTP_WHY_EARLY, 554, "5.5.0", "bytes before our reply");
 		wrote(s, now);
 		return 0;
 	}
@@ -582,7 +349,7 @@ settled(struct smtp_server *s, uint64_t now)
 	} else if (s->gone && s->at == AT_COMMAND && !s->stands) {
 		finish(s, SMTP_WHY_GONE);
 	} else if (s->shutdown && s->at == AT_COMMAND && !s->stands) {
-		refuse(s, SMTP_WHY_SHUTDOWN, 421, "4.3.2", "the service ends; try again soon");
+		server_refuse(s, SMTP_WHY_SHUTDOWN, 421, "4.3.2", "the service ends; try again soon");
 	}
 	wrote(s, now);
 }
@@ -630,7 +397,7 @@ answer_connect(struct smtp_server *s, unsigned code, const char *enhanced, const
 		s->hold = true;
 	} else {
 		assert(code >= 400);
-		refuse(s, SMTP_WHY_REFUSED, code, enhanced, text);
+		server_refuse(s, SMTP_WHY_REFUSED, code, enhanced, text);
 	}
 }
 
@@ -771,7 +538,7 @@ smtp_server_tick(struct smtp_server *s, uint64_t now)
 		else
 			finish(s, SMTP_WHY_TIME);
 	} else if (patience(s) <= now) {
-		refuse(s, SMTP_WHY_TIME, 421, "4.4.2", "waited too long; closing");
+		server_refuse(s, SMTP_WHY_TIME, 421, "4.4.2", "waited too long; closing");
 		wrote(s, now);
 	}
 }
@@ -783,7 +550,7 @@ smtp_server_shutdown(struct smtp_server *s, uint64_t now)
 		return;
 	s->shutdown = true;
 	if (s->stands ? s->event.is == SMTP_SERVER_CONNECT : s->at != AT_DATA) {
-		refuse(s, SMTP_WHY_SHUTDOWN, 421, "4.3.2", "the service ends; try again soon");
+		server_refuse(s, SMTP_WHY_SHUTDOWN, 421, "4.3.2", "the service ends; try again soon");
 		wrote(s, now);
 	}
 }

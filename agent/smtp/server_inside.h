@@ -55,6 +55,23 @@ server_reply(struct smtp_server *s, unsigned code, const char *enhanced, const c
 void
 server_error(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
 
+/* The last word: a reply and the end. */
+void
+server_refuse(struct smtp_server *s, enum smtp_server_why why, unsigned code, const char *enhanced,
+    const char *text);
+
+/* An event stands; there was none. */
+void
+server_stand(struct smtp_server *s, enum smtp_server_event_is is);
+
+/* RESET stands, where a transaction was open. */
+void
+server_reset(struct smtp_server *s, enum smtp_server_why why);
+
+/* A whole line stands in s->line; `more`: input follows it. */
+void
+server_command(struct smtp_server *s, bool more);
+
 /* Begins an AUTH exchange, or takes one more line of it. The line is overwritten. */
 void
 server_auth(struct smtp_server *s);

@@ -533,7 +533,7 @@ rfc5321_4_5_3_1_6_long_text_lines_as_the_option_says(void **state)
 		say(&t, s, 998);
 		say(&t, "\r\n.\r\n", 5);
 		assert_non_null(strstr(text(&t.log), "end(1000)"));
-		talk(&t, TO_DATA + 7);
+		talk(&t, &TO_DATA[7]);
 		say(&t, s, 999);
 		say(&t, "\r\n.\r\n", 5);
 		assert_non_null(strstr(text(&t.log), limited ? "reset(content)" : "end(1001)"));
