@@ -144,7 +144,7 @@ text(struct buf *b, const char *s, size_t most)
 
 	if (!s)
 		return;
-	for (i = 0; s[i] && i < most; i++) {
+	for (i = 0; i < most && s[i]; i++) {
 		unsigned char c = (unsigned char)s[i];
 		char esc[4] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
 

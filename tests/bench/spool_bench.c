@@ -346,7 +346,7 @@ table(const char *name, const char *path)
 }
 
 static bool
-run(const char *const *argv)
+command(const char *const *argv)
 {
 	pid_t pid = fork();
 	int status = 1;
@@ -375,10 +375,10 @@ main(int argc, char **argv)
 	snprintf(mnt, sizeof mnt, "%s/mnt", path);
 	mkdir(mnt, 0700);
 	if (!geteuid() && !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
-	    run((const char *const[]){"truncate", "-s", "2G", img, NULL}) &&
-	    run((const char *const[]){"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", img,
+	    command((const char *const[]){"truncate", "-s", "2G", img, NULL}) &&
+	    command((const char *const[]){"mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", img,
 		NULL}) &&
-	    run((const char *const[]){"mount", "-o", "loop", img, mnt, NULL})) {
+	    command((const char *const[]){"mount", "-o", "loop", img, mnt, NULL})) {
 		table("ext4 on a loop device on tmpfs", mnt);
 		umount2(mnt, MNT_DETACH);
 	}

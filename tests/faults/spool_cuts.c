@@ -418,7 +418,7 @@ check(const char *at, size_t k, enum spool_sync how)
 }
 
 static void
-run(char *const *argv)
+command(char *const *argv)
 {
 	pid_t pid = fork();
 	int status;
@@ -463,7 +463,7 @@ main(int argc, char **argv)
 	mkdir(mnt, 0700);
 	img = open(file, O_RDWR | O_CREAT, 0600);
 	must(img >= 0 && !ftruncate(img, DISK), file);
-	run((char *[]){(char *)"mkfs.ext4", (char *)"-q", (char *)"-F", (char *)"-b", (char *)"4096",
+	command((char *[]){(char *)"mkfs.ext4", (char *)"-q", (char *)"-F", (char *)"-b", (char *)"4096",
 		(char *)"-J", (char *)"size=4", (char *)"-N", (char *)"2000", (char *)"-E",
 		(char *)"lazy_itable_init=0,lazy_journal_init=0", file, NULL});
 	must(pread(img, base, DISK, 0) == DISK, file);

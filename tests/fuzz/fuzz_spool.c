@@ -64,7 +64,7 @@ both_ways(const struct spool_envelope *e)
 		return;
 	}
 	must(!one.err);
-	copy = malloc(one.n + 1);
+	copy = calloc(1, one.n + 1);
 	must(copy);
 	memcpy(copy, one.p, one.n);
 	must(!form_read(copy, one.n, id, &t));
@@ -82,14 +82,13 @@ both_ways(const struct spool_envelope *e)
 static void
 records(const char *p, size_t n)
 {
-	char *copy = malloc(n + 1);
+	char *copy = calloc(1, n + 1);
 	struct form_tail t;
 	size_t told = 0;
 
 	must(copy);
 	if (n)
 		memcpy(copy, p, n);
-	copy[n] = 0;
 	form_lines(p, n, id, count, &told);
 	if (!form_read(copy, n, id, &t)) {
 		must(t.good <= n && t.torn == (t.good < n) && t.seq && t.env.nrcpt && t.env.id == id);

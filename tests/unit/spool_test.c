@@ -2,134 +2,10 @@
  * The spool's promises, one by one: what arrives stays, what is final goes,
  * and what a crash or a disk has spoilt is told from what is whole.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "spool_one.h"
 
 #include "spool/crc.h"
 #include "spool/form.h"
-#include "spool/spool.h"
-
-#include "spool_world.h"
-
-static const uint64_t T0 = 1700000000000;
-
-struct world {
-	char path[WORLD_PATH];
-	int dir;
-	struct spool_config c;
-	struct spool *s;
-};
-
-static int
-begin(void **state)
-{
-	struct world *w = calloc(1, sizeof *w);
-
-	world_folder(w->path);
-	w->dir = open(w->path, O_RDONLY | O_DIRECTORY);
-	spool_config_default(&w->c);
-	w->c.floor_bytes = w->c.floor_inodes = 0;
-	*state = w;
-	return spool_open(&w->s, w->dir, &w->c, T0);
-}
-
-static int
-end(void **state)
-{
-	struct world *w = *state;
-
-	spool_close(w->s);
-	close(w->dir);
-	world_remove(w->path);
-	free(w);
-	return 0;
-}
-
-static void
-again(struct world *w, uint64_t now)
-{
-	w->s = spool_close(w->s);
-	assert_int_equal(spool_open(&w->s, w->dir, &w->c, now), 0);
-}
-
-static struct spool_found
-found(struct world *w)
-{
-	struct spool_found f;
-
-	spool_found(w->s, &f);
-	return f;
-}
-
-/* One message to the addresses (relay by address: `x@RELAY`), committed. */
-static uint64_t
-put(struct world *w, const char *content, uint64_t now, size_t n, const char *const *to)
-{
-	struct spool_rcpt rcpt[8] = {0};
-	struct spool_envelope e = {.from = "me@x", .application = "app", .unit = "a.service", .uid = 7,
-		.rcpt = rcpt, .nrcpt = n};
-	struct spool_outcome out[SPOOL_GROUP_MOST];
-	struct spool_arrival *a;
-
-	for (size_t i = 0; i < n; i++)
-		rcpt[i] = (struct spool_rcpt){.address = to[i], .relay = strchr(to[i], '@') + 1};
-	assert_int_equal(spool_arrive(w->s, 0, now, &a), 0);
-	assert_int_equal(spool_write(a, content, strlen(content)), 0);
-	assert_int_equal(spool_seal(w->s, a, &e, now, w), 0);
-	assert_int_equal(spool_commit(w->s, now, out), 1);
-	assert_int_equal(out[0].err, 0);
-	assert_ptr_equal(out[0].token, w);
-	return out[0].id;
-}
-
-static uint64_t
-put1(struct world *w, uint64_t now)
-{
-	return put(w, "Subject: x\r\n\r\nbody\r\n", now, 1, (const char *const[]){"a@r1"});
-}
-
-static void
-path_of(struct world *w, const char *folder, uint64_t id, const char *end, char out[128])
-{
-	char t[SPOOL_ID_LEN + 1];
-
-	spool_id_text(id, t);
-	snprintf(out, 128, "%s/%s/%s%s", w->path, folder, t, end);
-}
-
-/* Ends the relay's next claim by these fates. */
-static int
-answer(struct world *w, const char *relay, uint64_t now, const enum spool_fate *fate, bool report)
-{
-	struct spool_result r[SPOOL_RCPT_MOST] = {0};
-	struct spool_claim *c;
-	const uint32_t *which;
-	size_t n;
-	int e = spool_claim(w->s, relay, now, &c);
-
-	if (e)
-		return e;
-	spool_claim_message(c, &which, &n);
-	for (size_t i = 0; i < n; i++)
-		r[i] = (struct spool_result){.fate = fate[i], .report = report,
-			.reply = {.code = fate[i] == SPOOL_FATE_DELIVERED ? 250 : 450, .text = "2.0.0 so\nsaid",
-				.tls = "TLSv1.3", .cipher = "TLS_AES_256_GCM_SHA384", .peer = "192.0.2.1:465"}};
-	return spool_done(w->s, c, r, now);
-}
-
-static const enum spool_fate delivered[8] = {1, 1, 1, 1, 1, 1, 1, 1}, deferred[8] = {0},
-	failed[8] = {2, 2, 2, 2, 2, 2, 2, 2}, held[8] = {3, 3};
 
 static void
 crc32c_is_that_of_RFC3720_B4(void **state)
@@ -291,7 +167,7 @@ a_sealed_file_is_kept_under_either_name(void **state)
 	assert_int_equal(spool_after(w->s, 0), id);
 	assert_int_equal(found(w).interrupted, 0);
 	assert_int_equal(access(from, F_OK), 0);
-	assert_int_equal(answer(w, "r1", T0, delivered, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DELIVERED, false), 0);
 	assert_int_equal(access(from, F_OK), -1);
 }
 
@@ -307,7 +183,7 @@ every_cut_of_a_file_is_seen(void **state)
 	path_of(w, "queue", id, "", path);
 	stat(path, &st);
 	whole = (uint64_t)st.st_size;
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
 	stat(path, &st);
 	w->s = spool_close(w->s);
 	snprintf(copy, sizeof copy, "%s/whole", w->path);
@@ -380,7 +256,7 @@ a_bad_record_with_good_ones_behind_is_damage(void **state)
 
 	path_of(w, "queue", id, "", path);
 	stat(path, &st);
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
 	w->s = spool_close(w->s);
 	world_turn(path, st.st_size + 40);
 	assert_int_equal(spool_open(&w->s, w->dir, &w->c, T0), 0);
@@ -401,274 +277,13 @@ a_torn_tail_is_cut_and_the_message_goes_on(void **state)
 	world_append(path, "\n#00000100 12345678 00000001\ndelivered\t", 40);
 	assert_int_equal(spool_open(&w->s, w->dir, &w->c, T0), 0);
 	assert_int_equal(found(w).torn, 1);
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
 	again(w, T0);
 	assert_int_equal(found(w).torn, 0);
 	assert_int_equal(spool_read(w->s, id, &m), 0);
 	assert_int_equal(m.env.rcpt[0].attempts, 1);
 	assert_string_equal(m.env.rcpt[0].last.tls, "TLSv1.3");
 	spool_message_end(&m);
-}
-
-static void
-order_of_arrival_is_kept(void **state)
-{
-	struct world *w = *state;
-	uint64_t id[50], at = 0;
-
-	for (int i = 0; i < 50; i++)
-		id[i] = put1(w, T0 - (uint64_t)i);
-	again(w, T0);
-	for (int i = 0; i < 50; i++) {
-		at = spool_after(w->s, at);
-		assert_int_equal(at, id[i]);
-	}
-	assert_int_equal(spool_after(w->s, at), 0);
-	/* A clock that went back gives no id twice, also of mail that has gone. */
-	assert_true(put1(w, 1000) > id[49]);
-	for (uint64_t k = spool_after(w->s, 0); k; k = spool_after(w->s, 0))
-		assert_int_equal(spool_drop(w->s, k, T0, NULL), 0);
-	again(w, 1000);
-	assert_true(put1(w, 1000) > id[49] + 1);
-}
-
-static void
-recipients_are_sent_once_and_only_to_their_relay(void **state)
-{
-	struct world *w = *state;
-	uint64_t id = put(w, "x", T0, 4, (const char *const[]){"a@r1", "b@r2", "c@r1", "d@r2"});
-	const enum spool_fate mixed[2] = {SPOOL_FATE_DELIVERED, SPOOL_FATE_DEFERRED};
-	const uint32_t *which;
-	struct spool_message m;
-	struct spool_claim *c;
-	size_t n;
-
-	assert_int_equal(spool_claim(w->s, "r1", T0, &c), 0);
-	spool_claim_message(c, &which, &n);
-	assert_int_equal(n, 2);
-	assert_int_equal(which[0], 0);
-	assert_int_equal(which[1], 2);
-	/* In flight: not given twice, not dropped under the sender's hands. */
-	struct spool_claim *d;
-	assert_int_equal(spool_claim(w->s, "r1", T0, &d), 1);
-	assert_int_equal(spool_drop(w->s, id, T0, "x"), -EBUSY);
-	assert_int_equal(spool_hold(w->s, id, T0), -EBUSY);
-	assert_int_equal(spool_done(w->s, c, NULL, T0), 0);
-	assert_int_equal(answer(w, "r1", T0, mixed, false), 0);
-	assert_int_equal(answer(w, "r2", T0, delivered, false), 0);
-	assert_int_equal(answer(w, "r2", T0 + 86400000, delivered, false), 1);
-	again(w, T0);
-	assert_int_equal(spool_read(w->s, id, &m), 0);
-	assert_int_equal(m.env.rcpt[0].state, SPOOL_DELIVERED);
-	assert_int_equal(m.env.rcpt[1].state, SPOOL_DELIVERED);
-	assert_int_equal(m.env.rcpt[2].state, SPOOL_PENDING);
-	assert_int_equal(m.env.rcpt[3].state, SPOOL_DELIVERED);
-	spool_message_end(&m);
-	assert_int_equal(answer(w, "r1", T0 + 86400000, delivered, false), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-}
-
-static void
-a_crash_while_sending_leads_to_one_more_attempt(void **state)
-{
-	struct world *w = *state;
-	struct spool_claim *c;
-
-	put1(w, T0);
-	assert_int_equal(spool_claim(w->s, "r1", T0, &c), 0);
-	again(w, T0 + 5);
-	assert_int_equal(spool_relay_wake(w->s, "r1"), T0 + 5);
-	assert_int_equal(answer(w, "r1", T0 + 5, delivered, false), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-}
-
-static void
-backoff_doubles_with_jitter_up_to_its_most(void **state)
-{
-	struct world *w = *state;
-	uint64_t now = T0, first = 60000;
-	bool same = true;
-
-	put1(w, T0);
-	for (int i = 0; i < 12; i++) {
-		uint64_t mid = first << i > 3600000 ? 3600000 : first << i, wait;
-
-		assert_int_equal(answer(w, "r1", now, deferred, false), 0);
-		wait = spool_relay_wake(w->s, "r1") - now;
-		assert_in_range(wait, mid - mid / 4, mid + mid / 4);
-		same &= wait == mid;
-		assert_int_equal(answer(w, "r1", now + wait - 1, deferred, false), 1);
-		now += wait;
-	}
-	assert_false(same);
-}
-
-static void
-a_relay_that_is_down_gets_one_probe_at_a_time(void **state)
-{
-	struct world *w = *state;
-	struct spool_claim *c, *d;
-	struct spool_depth dep;
-	uint64_t now = T0;
-
-	for (int i = 0; i < 20; i++)
-		put1(w, T0);
-	for (int i = 0; i < 5; i++) {
-		assert_int_equal(answer(w, "r1", now, deferred, false), 0);
-		spool_relay_failed(w->s, "r1", now);
-	}
-	assert_int_equal(spool_claim(w->s, "r1", now, &c), 1);
-	spool_depth(w->s, "r1", &dep);
-	assert_true(dep.open);
-	assert_int_equal(dep.pending, 20);
-	now = spool_relay_wake(w->s, "r1");
-	assert_in_range(now, T0 + 22500, T0 + 37500);
-	assert_int_equal(spool_claim(w->s, "r1", now, &c), 0);
-	assert_int_equal(spool_claim(w->s, "r1", now, &d), 1);
-	spool_relay_failed(w->s, "r1", now);
-	assert_int_equal(spool_done(w->s, c, NULL, now), 0);
-	assert_int_equal(spool_claim(w->s, "r1", now + 40000, &c), 1);
-	now += 100000;
-	assert_int_equal(spool_claim(w->s, "r1", now, &c), 0);
-	spool_relay_well(w->s, "r1");
-	assert_int_equal(spool_claim(w->s, "r1", now, &d), 0);
-	assert_int_equal(spool_done(w->s, c, NULL, now), 0);
-	assert_int_equal(spool_done(w->s, d, NULL, now), 0);
-	spool_relay_hold(w->s, "r1", true);
-	assert_int_equal(spool_relay_wake(w->s, "r1"), UINT64_MAX);
-	spool_relay_hold(w->s, "r1", false);
-	assert_int_equal(spool_claim(w->s, "r1", now, &d), 0);
-}
-
-static void
-what_is_too_old_fails_and_owes_a_report_until_it_is_made(void **state)
-{
-	struct world *w = *state;
-	uint64_t id = put1(w, T0), old = T0 + w->c.lifetime;
-	struct spool_message m;
-	struct spool_event ev;
-
-	assert_int_equal(spool_event(w->s, T0 + w->c.warn_after - 1, &ev), 1);
-	assert_int_equal(spool_wake(w->s), T0);
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
-	assert_int_equal(spool_event(w->s, T0 + w->c.warn_after, &ev), 0);
-	assert_int_equal(ev.kind, SPOOL_EVENT_WARN);
-	assert_int_equal(ev.id, id);
-	assert_int_equal(spool_event(w->s, old - 1, &ev), 1);
-	again(w, old - 1);
-	assert_int_equal(spool_event(w->s, old - 1, &ev), 1);
-	assert_int_equal(spool_event(w->s, old, &ev), 0);
-	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
-	again(w, old + 1);
-	assert_int_equal(spool_event(w->s, old + 1, &ev), 0);
-	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
-	assert_int_equal(spool_read(w->s, id, &m), 0);
-	assert_int_equal(m.env.rcpt[0].state, SPOOL_FAILED);
-	assert_true(m.env.rcpt[0].owed);
-	assert_int_equal(m.env.rcpt[0].last.code, 450);
-	spool_message_end(&m);
-	assert_int_equal(answer(w, "r1", old + 86400000, delivered, false), 1);
-	assert_int_equal(spool_reported(w->s, id, old + 2), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-	assert_int_equal(spool_event(w->s, UINT64_MAX / 2, &ev), 1);
-}
-
-static void
-a_failure_or_a_relayed_recipient_owes_a_report(void **state)
-{
-	struct world *w = *state;
-	uint64_t id = put(w, "x", T0, 2, (const char *const[]){"a@r1", "b@r2"});
-	struct spool_event ev;
-
-	assert_int_equal(answer(w, "r1", T0, failed, true), 0);
-	assert_int_equal(spool_event(w->s, T0, &ev), 0);
-	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
-	assert_int_equal(spool_event(w->s, T0, &ev), 1);
-	/* Not made: told again later. */
-	assert_int_equal(spool_event(w->s, T0 + 60000, &ev), 0);
-	assert_int_equal(spool_reported(w->s, id, T0), 0);
-	assert_int_equal(answer(w, "r2", T0, delivered, true), 0);
-	assert_int_equal(spool_after(w->s, 0), id);
-	assert_int_equal(spool_event(w->s, T0, &ev), 0);
-	assert_int_equal(spool_reported(w->s, id, T0), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-	assert_int_equal(spool_reported(w->s, id, T0), -ENOENT);
-}
-
-static void
-held_mail_waits_for_people(void **state)
-{
-	struct world *w = *state;
-	uint64_t id = put1(w, T0), late = T0 + 2 * w->c.lifetime;
-	struct spool_event ev;
-	struct spool_depth d;
-
-	assert_int_equal(spool_hold(w->s, id, T0), 0);
-	assert_int_equal(spool_wake(w->s), UINT64_MAX);
-	again(w, late);
-	assert_int_equal(spool_event(w->s, late, &ev), 1);
-	spool_depth(w->s, "r1", &d);
-	assert_int_equal(d.held, 1);
-	assert_int_equal(d.pending, 0);
-	assert_int_equal(d.oldest, T0);
-	assert_int_equal(spool_release(w->s, id, late), 0);
-	assert_int_equal(answer(w, "r1", late, held, false), 0);
-	spool_depth(w->s, NULL, &d);
-	assert_int_equal(d.held, 1);
-	again(w, late);
-	spool_depth(w->s, NULL, &d);
-	assert_int_equal(d.held, 1);
-	assert_int_equal(spool_release(w->s, id, late), 0);
-	assert_int_equal(answer(w, "r1", late, delivered, false), 0);
-}
-
-static void
-changed_relays_reroute_what_is_queued(void **state)
-{
-	struct world *w = *state;
-	uint64_t id = put(w, "x", T0, 3, (const char *const[]){"a@r1", "b@r1", "c@r2"});
-	const char *to[3] = {"r3", NULL, "r3"};
-	const uint32_t *which;
-	struct spool_claim *c;
-	size_t n;
-
-	assert_int_equal(answer(w, "r2", T0, delivered, false), 0);
-	assert_int_equal(spool_reroute(w->s, id, to, T0), 0);
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(spool_claim(w->s, "r3", T0, &c), 0);
-		spool_claim_message(c, &which, &n);
-		assert_int_equal(n, 1);
-		assert_int_equal(which[0], 0);
-		assert_int_equal(spool_done(w->s, c, NULL, T0), 0);
-		assert_true(spool_relay_wake(w->s, "r1") <= T0);
-		assert_int_equal(spool_relay_wake(w->s, "r2"), UINT64_MAX);
-		again(w, T0);
-	}
-	assert_int_equal(answer(w, "r1", T0, delivered, false), 0);
-	assert_int_equal(answer(w, "r2", T0, delivered, false), 1);
-	assert_int_equal(answer(w, "r3", T0, delivered, false), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-}
-
-static void
-flush_and_retry_make_it_due_and_drop_ends_it(void **state)
-{
-	struct world *w = *state;
-	uint64_t a = put1(w, T0), b = put1(w, T0);
-
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
-	assert_int_equal(answer(w, "r1", T0 + 1, deferred, false), 1);
-	assert_int_equal(spool_retry(w->s, b, T0 + 1), 0);
-	assert_int_equal(answer(w, "r1", T0 + 1, deferred, false), 0);
-	spool_flush(w->s, "r1", T0 + 2);
-	assert_int_equal(answer(w, "r1", T0 + 2, delivered, false), 0);
-	assert_int_equal(spool_after(w->s, 0), b);
-	assert_int_equal(spool_drop(w->s, b, T0 + 2, "by hand"), 0);
-	assert_int_equal(spool_after(w->s, 0), 0);
-	assert_int_equal(spool_drop(w->s, a, T0 + 2, NULL), -ENOENT);
-	again(w, T0);
-	assert_int_equal(spool_after(w->s, 0), 0);
 }
 
 static void
@@ -687,13 +302,13 @@ a_life_is_told_line_by_line_also_when_it_is_over(void **state)
 	uint64_t id = put1(w, T0), other = put1(w, T0);
 	struct buf a = BUF_INIT(1 << 20), b = BUF_INIT(1 << 20);
 
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
 	assert_int_equal(spool_trace(w->s, id, count_lines, &a), 0);
 	assert_non_null(strstr(a.p, "application\tapp\n"));
 	assert_non_null(strstr(a.p, "TLSv1.3\tTLS_AES_256_GCM_SHA384\t2.0.0 so\\x0asaid\n"));
-	assert_int_equal(answer(w, "r1", T0 + 1, delivered, false), 0);
+	assert_int_equal(all(w, "r1", T0 + 1, SPOOL_FATE_DELIVERED, false), 0);
 	spool_flush(w->s, NULL, T0 + 2);
-	assert_int_equal(answer(w, "r1", T0 + 2, delivered, false), 0);
+	assert_int_equal(all(w, "r1", T0 + 2, SPOOL_FATE_DELIVERED, false), 0);
 	again(w, T0 + 3);
 	assert_int_equal(spool_trace(w->s, id, count_lines, &b), 0);
 	assert_memory_equal(a.p, b.p, a.n);
@@ -719,7 +334,7 @@ the_trace_log_is_bounded(void **state)
 	for (int i = 0; i < 100; i++) {
 		last = put1(w, T0);
 		first = first ? first : last;
-		assert_int_equal(answer(w, "r1", T0, delivered, false), 0);
+		assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DELIVERED, false), 0);
 	}
 	assert_true(world_bytes(w->path, "trace") <= 3 * 3000);
 	assert_int_equal(spool_trace(w->s, last, count_lines, &b), 0);
@@ -877,7 +492,7 @@ a_commit_in_parts_leaves_the_spool_at_work(void **state)
 	j = spool_commit_begin(w->s);
 	assert_non_null(j);
 	assert_int_equal(spool_seal(w->s, a, &e, T0, &a), 0);
-	assert_int_equal(answer(w, "r1", T0, deferred, false), 0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
 	assert_int_equal(spool_commit_wanted(w->s), 0);
 	/* Not durable: not in the queue. */
 	assert_int_equal(spool_after(w->s, old), 0);
@@ -907,16 +522,6 @@ main(void)
 		T(a_turned_bit_is_never_sent),
 		T(a_bad_record_with_good_ones_behind_is_damage),
 		T(a_torn_tail_is_cut_and_the_message_goes_on),
-		T(order_of_arrival_is_kept),
-		T(recipients_are_sent_once_and_only_to_their_relay),
-		T(a_crash_while_sending_leads_to_one_more_attempt),
-		T(backoff_doubles_with_jitter_up_to_its_most),
-		T(a_relay_that_is_down_gets_one_probe_at_a_time),
-		T(what_is_too_old_fails_and_owes_a_report_until_it_is_made),
-		T(a_failure_or_a_relayed_recipient_owes_a_report),
-		T(held_mail_waits_for_people),
-		T(changed_relays_reroute_what_is_queued),
-		T(flush_and_retry_make_it_due_and_drop_ends_it),
 		T(a_life_is_told_line_by_line_also_when_it_is_over),
 		T(the_trace_log_is_bounded),
 		T(limits_refuse_before_a_byte_is_taken),
