@@ -295,7 +295,7 @@ in_unit(struct search *s)
 	int found = 0;
 
 	snprintf(name, sizeof name, "%s%scgroup.procs", unit[0] == '/' ? "." : unit, "/");
-	text = malloc(MOST_PROCS);
+	text = calloc(1, MOST_PROCS);
 	if (!text)
 		return -ENOMEM;
 	ssize_t k = read_at(s->places->cgroup, name, text, MOST_PROCS);

@@ -162,7 +162,7 @@ token(struct attempt_pool *p, uint64_t now_us)
 	return true;
 }
 
-const struct pool_attempt *
+struct pool_attempt *
 attempt_pool_due(struct attempt_pool *p, uint64_t now_us)
 {
 	if (now_us < p->next)

@@ -47,6 +47,7 @@ struct pool_attempt {
 	bool told;                 /* it was told already and waits for repetitions */
 	uint32_t sure;             /* enum attempts_sure */
 	struct peer_who who;       /* the caller's to fill when the attempt is fresh */
+	uint64_t boot_ticks;       /* when it was, as processes' start times are told */
 };
 
 struct attempt_pool;
@@ -66,7 +67,7 @@ attempt_pool_add(struct attempt_pool *p, const struct pool_key *k, uint16_t spor
 
 /* The next attempt that is due and within the rate; NULL: none. It lives until the next call to the
  * pool. now_us UINT64_MAX: all that are left, without a rate. */
-const struct pool_attempt *
+struct pool_attempt *
 attempt_pool_due(struct attempt_pool *p, uint64_t now_us);
 
 /* Microseconds until the next is due; UINT64_MAX: there is none. */

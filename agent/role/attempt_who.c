@@ -32,6 +32,7 @@ struct budget {
 
 struct attempt_who {
 	int diag, passwd;
+	struct peer_witness *witness;
 	struct peer_places places;
 	struct peer_units *units;
 	struct names interface, user;
@@ -39,7 +40,7 @@ struct attempt_who {
 };
 
 struct attempt_who *
-attempt_who_new(int diag, const struct peer_places *places, int passwd)
+attempt_who_new(int diag, const struct peer_places *places, int passwd, struct peer_witness *witness)
 {
 	struct attempt_who *w = calloc(1, sizeof *w);
 
@@ -47,6 +48,7 @@ attempt_who_new(int diag, const struct peer_places *places, int passwd)
 		return NULL;
 	w->diag = diag;
 	w->passwd = passwd;
+	w->witness = witness;
 	w->places = *places;
 	w->units = peer_units_new(places->cgroup);
 	return w->units ? w : attempt_who_free(w);
@@ -103,6 +105,10 @@ attempt_who_packet(struct attempt_who *w, const struct nflog_head *h, struct poo
 		return;
 	memcpy(t.src, h->src, sizeof t.src);
 	memcpy(t.dst, h->dst, sizeof t.dst);
+	if (w->witness) {
+		peer_witness_read(w->witness);
+		k->pid = peer_witness_find(w->witness, &t, now_us);
+	}
 	if (peer_find(w->diag, &t, &out->sock) < 0)
 		out->sock = (struct peer_sock){.uid = PEER_NO_UID};
 	/* the packet's user is the one who opened the file of the socket that sent it: it is the same
@@ -111,6 +117,48 @@ attempt_who_packet(struct attempt_who *w, const struct nflog_head *h, struct poo
 		k->uid = out->sock.uid;
 	k->cgroup = out->sock.cgroup;
 	out->boot_ticks = boot_ticks();
+}
+
+static void
+set_unit(struct pool_attempt *a, const char *unit)
+{
+	snprintf(a->who.unit, sizeof a->who.unit, "%s", unit);
+	a->sure |= ATTEMPTS_SURE_UNIT;
+}
+
+/* The process was seen connecting; what it is, where it still is. */
+static void
+witnessed(struct attempt_who *w, struct pool_attempt *a, uint32_t pid)
+{
+	if (peer_pid(&w->places, pid, &a->who) || a->who.start > a->boot_ticks)
+		a->who = (struct peer_who){0}; /* it has gone; its number may be another's */
+	a->who.pid = pid;
+	a->sure = ATTEMPTS_SURE_PID;
+	if (a->who.unit[0])
+		a->sure |= ATTEMPTS_SURE_UNIT;
+}
+
+void
+attempt_who_late(struct attempt_who *w, struct pool_attempt *a, uint64_t now_us)
+{
+	struct peer_tuple t = {
+		.family = a->key.family, .proto = a->key.proto, .sport = a->sport, .dport = a->key.dport,
+	};
+
+	if (!w->witness || a->key.hook != OUTPUT || a->told || a->sure & ATTEMPTS_SURE_PID)
+		return;
+	memcpy(t.src, a->key.src, sizeof t.src);
+	memcpy(t.dst, a->key.dst, sizeof t.dst);
+	peer_witness_read(w->witness);
+	uint32_t pid = peer_witness_find(w->witness, &t, now_us);
+	if (!pid)
+		return;
+	char unit[PEER_UNIT];
+	bool sure = a->sure & ATTEMPTS_SURE_UNIT;
+	snprintf(unit, sizeof unit, "%s", a->who.unit);
+	witnessed(w, a, pid);
+	if (sure)
+		set_unit(a, unit);
 }
 
 void
@@ -126,6 +174,13 @@ attempt_who_attempt(struct attempt_who *w, const struct who_packet *p, struct po
 
 	*who = (struct peer_who){0};
 	a->sure = 0;
+	a->boot_ticks = p->boot_ticks;
+	if (a->key.pid) {
+		witnessed(w, a, a->key.pid);
+		if (unit)
+			set_unit(a, unit);
+		return;
+	}
 	if (a->key.uid == PEER_NO_UID && !a->key.cgroup)
 		return;
 	if (a->key.uid != PEER_NO_UID && afford(&w->scans, WHO_SCANS, now_us) &&
@@ -134,8 +189,7 @@ attempt_who_attempt(struct attempt_who *w, const struct who_packet *p, struct po
 	if (who->how == PEER_HOLDS)
 		a->sure |= ATTEMPTS_SURE_PID;
 	if (unit) {
-		snprintf(who->unit, sizeof who->unit, "%s", unit);
-		a->sure |= ATTEMPTS_SURE_UNIT;
+		set_unit(a, unit);
 	} else if (a->key.cgroup) {
 		/* the kernel named a group that we cannot see: no other is to be named instead */
 		who->unit[0] = '\0';

@@ -15,6 +15,7 @@
 #include "jail/jail.h"
 #include "log/log.h"
 #include "nl/nflog.h"
+#include "peer/witness.h"
 #include "role/attempt_pool.h"
 #include "role/attempt_who.h"
 #include "role/role.h"
@@ -31,6 +32,9 @@ struct state {
 	struct attempt_who *who;
 	struct nflog_seq seq;
 	struct attempts_lost lost;
+	struct peer_witness *witness;
+	const int *trace;
+	unsigned ntrace;
 	uint64_t lost_told;        /* when, microseconds */
 	uint32_t id;
 };
@@ -163,11 +167,13 @@ tell_lost(struct state *s)
 static int
 tell_due(struct state *s, uint64_t now, bool all)
 {
-	const struct pool_attempt *a;
+	struct pool_attempt *a;
 	int err = 0;
 
-	while (!err && (a = attempt_pool_due(s->pool, all ? UINT64_MAX : now)))
+	while (!err && (a = attempt_pool_due(s->pool, all ? UINT64_MAX : now))) {
+		attempt_who_late(s->who, a, now);
 		err = tell(s, a, now);
+	}
 	s->lost.over_rate += attempt_pool_over(s->pool);
 	if (!err && (all || now - s->lost_told >= LOST_US)) {
 		s->lost_told = now;
@@ -195,13 +201,18 @@ wait_ms(const struct state *s, uint64_t now)
 static int
 run(struct state *s)
 {
-	struct pollfd f[2] = {{s->nflog, POLLIN, 0}, {s->chan, POLLRDHUP, 0}};
+	struct pollfd f[2 + WITNESS_MOST] = {{s->nflog, POLLIN, 0}, {s->chan, POLLRDHUP, 0}};
 	int err = 0;
+
+	for (unsigned i = 0; i < s->ntrace; i++)
+		f[2 + i] = (struct pollfd){s->trace[i], POLLIN, 0};
 
 	while (!err) {
 		uint64_t now = clock_us(CLOCK_MONOTONIC);
-		if (poll(f, 2, wait_ms(s, now)) < 0 && errno != EINTR)
+		if (poll(f, 2 + s->ntrace, wait_ms(s, now)) < 0 && errno != EINTR)
 			return -errno;
+		if (s->witness)
+			peer_witness_read(s->witness);
 		if (f[0].revents)
 			err = read_some(s);
 		if (err == -EAGAIN)
@@ -242,10 +253,20 @@ role_attempts(const struct role_attempts *r)
 	int err;
 
 	log_begin("mailreeved attempts");
+	/* tracefs is out of reach in the jail; what is read there is the kernel's */
+	if (r->ntrace) {
+		s.witness = peer_witness_new(r->tracefs, r->trace, r->ntrace, &err);
+		if (s.witness) {
+			s.trace = r->trace;
+			s.ntrace = r->ntrace;
+		} else {
+			log_say(LOG_IS_NOTICE, NULL, "processes that connect are not seen: %s", strerror(-err));
+		}
+	}
 	err = jailed(r);
 	if (!err) {
 		s.pool = attempt_pool_new();
-		s.who = attempt_who_new(r->diag, &places, r->passwd);
+		s.who = attempt_who_new(r->diag, &places, r->passwd, s.witness);
 		if (!s.pool || !s.who)
 			err = -ENOMEM;
 	}
@@ -260,5 +281,6 @@ role_attempts(const struct role_attempts *r)
 		log_say(LOG_IS_ERROR, NULL, "attempts are not told any more: %s", strerror(-err));
 	attempt_pool_free(s.pool);
 	attempt_who_free(s.who);
+	peer_witness_free(s.witness);
 	return err ? 1 : 0;
 }

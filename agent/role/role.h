@@ -34,6 +34,11 @@ struct role_attempts {
 	int cgroup;                /* the cgroup2 mount; -1: units are not told */
 	int passwd;                /* /etc/passwd; -1: users are told by number. Users that are made
 	                              later in a new file of that name have no name */
+	/* Who connects, where it may be seen: peer_witness_open()'s descriptors and the folder of
+	   tracefs. It alone tells the process of a connection that was reset. 0: without. */
+	const int *trace;
+	unsigned ntrace;
+	int tracefs;
 	uid_t uid;                 /* to become; one's own: no change */
 	gid_t gid;
 	bool no_jail;              /* give up nothing: only so, and as root, are the executables and the

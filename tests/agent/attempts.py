@@ -442,14 +442,69 @@ def other_users(r, args, groups):
 	figures(r, args, groups)
 
 
-def figures(r, args, groups):
+def witnessed(r, args, groups):
+	"""With the kernel's word on who connects: the process of a connection that was reset, too."""
+	if not groups or subprocess.run(["mount", "-t", "tracefs", "none", "/sys/kernel/tracing"],
+	    capture_output=True).returncode:
+		r.not_run("who connects, as the kernel's tracepoint tells it", "only root, with tracefs, can see it")
+		return
+	options = ("--uid", "65534", "--trace")
+	apache, cron = groups.make("apache2.service"), groups.make("cron.service")
+	told = Told(args.rig, groups.mount, *options)
+
+	with r.part("a refused SYN is told with its process, among several of its user, IPv4 and IPv6"):
+		for where in (THERE4, THERE6):
+			idle = Program(where, RESET, user=USER, name="idle", cgroup=apache)
+			p = Program(where, RESET, user=USER, name="busy", wait=2, cgroup=cron).go()
+			r.same("the program saw", p.said, "ConnectionRefusedError")
+			one = told.until(mine(p, RESET)) or {}
+			r.same("uid", one.get("uid"), USER)
+			r.same("pid", (one.get("pid"), one.get("pid_sure")), (p.pid, True))
+			r.same("program", one.get("program"), "busy")
+			r.same("unit", (one.get("unit"), one.get("unit_sure")), ("cron.service", True))
+			r.same("said", one and told.line(one).startswith(
+			    f"busy (uid {USER}, unit cron.service, pid {p.pid}) tried"), True)
+			p.end()
+			idle.end()
+
+	with r.part("two at once to the same place are not taken for one another"):
+		two = [Program(THERE4, RESET, user=USER, name=f"t{i}", wait=2, cgroup=apache) for i in range(8)]
+		for p in two:
+			p.p.stdin.write("\n")
+			p.p.stdin.flush()
+		for p in two:
+			p.said, port = p.p.stdout.readline().split()
+			p.port = int(port)
+		told.until(lambda one: False, 2)
+		ports = {p.port: p.pid for p in two}
+		named = [(one["pid"], ports[one["source_port"]]) for one in told.ones if one["source_port"] in ports]
+		r.same("named", [pid for pid, really in named if pid and pid != really], [])
+		r.same("at least one", any(pid for pid, _ in named), True)
+		for p in two:
+			p.end()
+
+	with r.part("a program that was killed is told by its number"):
+		p = Program(THERE4, RESET, user=OTHER, wait=2, cgroup=cron).go()
+		os.kill(p.pid, signal.SIGKILL)
+		p.p.wait(10)
+		one = told.until(mine(p, RESET)) or {}
+		r.same("pid", (one.get("uid"), one.get("pid"), one.get("pid_sure")), (OTHER, p.pid, True))
+		p.end()
+		r.same("exit status", told.finish(), 0)
+	figures(r, args, groups, *options)
+
+
+def figures(r, args, groups, *options):
 	"""What share of attempts is told with its unit and process."""
+	options = options or ("--uid", "65534")
 	apache, cron = groups.make("apache2.service"), groups.make("cron.service")
 	each, late = 20, []
 	sh("for i in $(seq 100 119); do ip neigh replace 192.0.2.$i lladdr 02:00:00:00:00:01 dev near0; done")
 
 	with r.part("figures"):
-		told = Told(args.rig, groups.mount, "--uid", "65534")
+		told = Told(args.rig, groups.mount, *options)
+		print("figure: " + ("seen connecting by the tracepoint" if "--trace" in options else
+		    "by socket and processes alone") + ":")
 		for users in ("a user each", "one user's, at once"):
 			for what, port, wait in (("dropped", SILENCE, 0.0), ("refused", RESET, 2.0)):
 				user = 47100 + 100 * len(told.ones)
@@ -553,6 +608,7 @@ def main():
 		own_user(r, args, groups)
 		observed(r, args)
 		other_users(r, args, groups)
+		witnessed(r, args, groups)
 		flood(r, args, groups)
 	finally:
 		if groups:

@@ -21,6 +21,7 @@
 #include "ipc/attempts.h"
 #include "nl/nflog.h"
 #include "peer/peer.h"
+#include "peer/witness.h"
 #include "plan/plan.h"
 #include "role/attempt_ring.h"
 #include "role/attempt_text.h"
@@ -91,12 +92,15 @@ main(int argc, char **argv)
 {
 	struct role_attempts r = {.uid = getuid(), .gid = getgid()};
 	const char *cgroup = NULL;
-	bool ending = false;
-	int chan[2], status;
+	static const uint16_t port[] = {25, 587};
+	bool ending = false, trace = false;
+	int chan[2], event[WITNESS_MOST], status;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--no-jail"))
 			r.no_jail = true;
+		else if (!strcmp(argv[i], "--trace"))
+			trace = true;
 		else if (!strcmp(argv[i], "--uid") && i + 1 < argc)
 			r.uid = r.gid = (uid_t)strtoul(argv[++i], NULL, 10);
 		else
@@ -107,6 +111,11 @@ main(int argc, char **argv)
 	r.proc = must(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "/proc");
 	r.cgroup = cgroup ? open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	r.passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	if (trace) {
+		r.tracefs = must(open("/sys/kernel/tracing", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "tracefs");
+		r.ntrace = (unsigned)must(peer_witness_open(r.tracefs, port, 2, event, WITNESS_MOST), "witness");
+		r.trace = event;
+	}
 	must(ipc_pair(chan), "channel");
 	fflush(stdout);
 	pid_t pid = fork();

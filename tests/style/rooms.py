@@ -71,6 +71,7 @@ OWNER = {
     'linux/landlock.h': 'agent/jail',
     'linux/capability.h': ('agent/jail', 'lib/prove'),
     'linux/inet_diag.h': 'agent/peer',
+    'linux/perf_event.h': 'agent/peer',
     'systemd/sd-journal.h': 'agent/log',
     'systemd/sd-daemon.h': 'agent/parent',
     'systemd/sd-event.h': 'agent/parent',
