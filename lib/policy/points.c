@@ -58,6 +58,8 @@ zone_make(struct load *l, struct policy_point *pt, const struct raw_zone *raw)
 	judges_make(l, z, raw->judge, what, raw->in.key->at, raw->in.unknown);
 }
 
+enum { ZONES_MOST = 2000 };
+
 static void
 router_make(struct load *l, struct policy_point *pt, const struct raw_point *raw)
 {
@@ -77,6 +79,15 @@ router_make(struct load *l, struct policy_point *pt, const struct raw_point *raw
 		diag_hint(l->d, diag_add(l->d, DIAG_E0431, raw->in.key->at,
 		    "the router `%s` has no zones", pt->meta.name),
 		    "write `zones: {NAME: {inside: NETWORK, outbound: ...}}`");
+		return;
+	}
+	if (raw->zones.n > ZONES_MOST) {
+		const struct raw_zone *z = SHAPE_AT(raw->zones, const struct raw_zone, ZONES_MOST);
+
+		diag_hint(l->d, diag_add(l->d, DIAG_E0418, z->in.key->at,
+		    "this is one zone more than the %d that a point can have", (int)ZONES_MOST),
+		    "make one zone of the networks that have the same rules, or divide the point into "
+		    "several");
 		return;
 	}
 	names_init(l, &zones, "zone", "zones");

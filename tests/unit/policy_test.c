@@ -712,6 +712,38 @@ E0417_copies_of_a_long_list(void **state)
 	buf_free(&text);
 }
 
+/* Nor for any amount of time. */
+static void
+E0418_more_zones_than_a_point_can_have(void **state)
+{
+	struct state *s = *state;
+	struct test_world tw = {0};
+	struct policy_world pw = world_of(&tw);
+
+	for (unsigned n = 2000; n <= 2001; n++) {
+		struct buf text = BUF_INIT(1 << 20);
+
+		buf_str(&text, "mailreeve: 1\nname: t\nnetworks:\n");
+		for (unsigned i = 0; i < n; i++)
+			buf_printf(&text, "  z%u: {ranges: [10.%u.%u.0/24], families: ipv4}\n", i, i >> 8,
+			    i & 255);
+		buf_str(&text, "points:\n  r:\n    kind: router\n    zones:\n");
+		for (unsigned i = 0; i < n; i++)
+			buf_printf(&text, "      z%u: {inside: z%u, outbound: {otherwise: deny}}\n", i, i);
+		s->d = diags_new(s->a);
+		if (n == 2000) {
+			assert_non_null(policy_load(s->a, s->t, "main.yaml", text.p, text.n, &pw, s->d));
+			assert_int_equal(s->d->errors, 0);
+		} else {
+			assert_null(policy_load(s->a, s->t, "main.yaml", text.p, text.n, &pw, s->d));
+			assert_int_equal(s->d->n, 1);
+			assert_int_equal(s->d->v[0].code, DIAG_E0418);
+			assert_int_equal(text_place(s->t, s->d->v[0].at).line, 3 + n + 4 + n);
+		}
+		buf_free(&text);
+	}
+}
+
 int
 main(void)
 {
@@ -743,6 +775,7 @@ main(void)
 		TEST(a_mistake_does_not_hide_another_or_make_one_up),
 		TEST(a_long_list_with_mistakes_tells_twenty),
 		TEST(E0417_copies_of_a_long_list),
+		TEST(E0418_more_zones_than_a_point_can_have),
 		TEST(the_schema_refuses_unknown_keys_and_says_what_each_is),
 		TEST(the_manual_has_a_section_for_each_record),
 	};
