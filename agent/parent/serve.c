@@ -198,7 +198,8 @@ write_text(void *arg, const char *text, size_t n)
 
 	snprintf(fresh, sizeof fresh, "%s.new", p->o->textfile);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0)
+	/* for others to read, whatever the umask */
+	if (fd < 0 || fchmod(fd, 0644))
 		err = errno;
 	while (!err && n) {
 		ssize_t k = write(fd, text, n);

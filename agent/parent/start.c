@@ -92,7 +92,8 @@ listener(struct parent *p, const char *name, int type, mode_t mode)
 		err = -errno;
 	umask(was);
 	/* the group before the mode, so that nobody has it too early */
-	if (!err && lchown(a.sun_path, (uid_t)-1, p->control))
+	if (!err && p->control != (gid_t)-1 && p->control != getegid() &&
+	    lchown(a.sun_path, (uid_t)-1, p->control))
 		log_say(LOG_IS_WARNING, NULL, "%s cannot be given to the group: %s", a.sun_path,
 		    strerror(errno));
 	if (!err && geteuid() == 0 && p->uid != 0 && lchown(a.sun_path, p->uid, (gid_t)-1))

@@ -224,8 +224,8 @@ def request(op, flags=0, number=0, seconds=0, address='', connection=''):
 
 def connect(agent):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(20)
     s.connect(str(agent.run / 'control.sock'))
+    s.settimeout(20)
     return s
 
 
