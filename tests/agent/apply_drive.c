@@ -32,6 +32,14 @@
 #include "plan/plan.h"
 #include "role/role.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 enum { MOST_LINE = 1 << 16 };
 
 static struct role_apply opt = {.netlink = -1};
@@ -40,6 +48,7 @@ static int chan = -1;
 static pid_t role;
 static uint32_t id;
 static char record_to[4096];
+static int status;                 /* of the last role that ended by itself */
 
 static void
 start(void)
@@ -70,13 +79,12 @@ start(void)
 static void
 reap(void)
 {
-	int status = 0;
-
 	if (!role)
 		return;
 	waitpid(role, &status, 0);
 	role = 0;
-	printf("{\"gone\": %d}\n", WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
+	status = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+	printf("{\"gone\": %d}\n", status);
 	fflush(stdout);
 }
 
@@ -266,7 +274,7 @@ uid_of(void *arg, const char *name, uint32_t *uid)
 
 	for (uint32_t i = 0; i < q->nname; i++)
 		if (q->name[i].kind == APPLY_USER && !strcmp(q->name[i].name, name)) {
-			*uid = (uint32_t)q->name[i].value;
+			*uid = (uint32_t)apply_number(&q->name[i]);
 			return 0;
 		}
 	return -ENOENT;
@@ -279,7 +287,7 @@ cgroup_of(void *arg, const char *path, uint64_t *inode)
 
 	for (uint32_t i = 0; i < q->nname; i++)
 		if (q->name[i].kind == APPLY_UNIT && !strcmp(q->name[i].name, path)) {
-			*inode = q->name[i].value;
+			*inode = apply_number(&q->name[i]);
 			return 0;
 		}
 	return -ENOENT;
@@ -338,6 +346,7 @@ order(char *line)
 		if (role)
 			kill(role, SIGKILL);
 		reap();
+		status = 0;
 		return;
 	}
 	if (!strcmp(w[0], "start")) {
@@ -402,6 +411,9 @@ main(int argc, char **argv)
 			opt.netlink = nl_talk_fd(kept);
 		}
 	}
+#ifdef SANITIZED
+	opt.no_jail = true;        /* who looks for leaks needs what the jail takes */
+#endif
 	setvbuf(stdin, NULL, _IONBF, 0);
 	start();
 	for (;;) {
@@ -430,5 +442,5 @@ main(int argc, char **argv)
 		close(chan);
 	reap();
 	nl_talk_close(kept);
-	return 0;
+	return status != 0;
 }

@@ -47,7 +47,7 @@ def main():
             for n in range(a.rounds):
                 to = rnd.choice([x for x in range(len(plans)) if x != now])
                 r.say(f'do {plans[to]}')
-                time.sleep(rnd.uniform(0, whole * 1.2))
+                time.sleep(rnd.uniform(0, whole * 1.5))
                 r.ask('kill')
                 is_new = r.ask(f'force {plans[to]}')['force'] == 1
                 is_old = r.ask(f'force {plans[now]}')['force'] == 1
@@ -73,7 +73,7 @@ def main():
             if drift:
                 failed += 1
                 print(f'drift that nobody made: {drift[:3]}')
-    print(f'{a.rounds} kills within {whole * 1e3 * 1.2:.0f} ms: {old} found the old rules, {new} the new')
+    print(f'{a.rounds} kills within {whole * 1e3 * 1.5:.0f} ms: {old} found the old rules, {new} the new')
     print(f'{0 if failed else 1} passed, {failed} failed')
     return 1 if failed else 0
 

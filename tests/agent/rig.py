@@ -121,13 +121,9 @@ class Role:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        if self.p.poll() is None:
-            self.p.stdin.close()
-            try:
-                self.p.wait(10)
-            except subprocess.TimeoutExpired:
-                self.p.kill()
+    def __exit__(self, kind, *_):
+        code = self.close()
+        assert kind or code == 0, f'the role ended with {code}'
 
 
 def compile_all(mailreeve, folders, to):
