@@ -43,7 +43,7 @@ const struct command command_table[] = {
 	    "proves it is told, the rule that decides, and nothing is written (exit status 1). No root "
 	    "is needed where users may make namespaces; where they may not, a note on standard error "
 	    "says so and the rules are written all the same; with --prove it is an error (exit "
-	    "status 2). --no-prove leaves the proof out.\n\n"
+	    "status 2). --no-prove leaves the proof out, which takes some ten times as long as compiling.\n\n"
 	    "A set that is made in one transaction with the rule that uses it is empty for some "
 	    "milliseconds when the kernel commits. Where a running ruleset is replaced under traffic, "
 	    "load it in two files: `--part stage --slot b`, then `--part swap --slot b`; the next "
