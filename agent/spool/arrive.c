@@ -16,10 +16,22 @@ new_name(const struct spool_arrival *a, char out[SPOOL_NAME])
 	memcpy(out + SPOOL_ID_LEN, ".new", 5);
 }
 
+/* Whether `more` bytes fit above the floor, beside what was promised to others. */
+static int
+fits(struct spool *s, uint64_t more)
+{
+	uint64_t bytes, inodes;
+	int r = io_space(s->queue, &bytes, &inodes);
+
+	if (r)
+		return r;
+	return bytes < s->c.floor_bytes + s->promised + more || inodes < s->c.floor_inodes ? -ENOSPC : 0;
+}
+
 int
 spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out)
 {
-	uint64_t bytes, inodes, us = now * 1000;
+	uint64_t us = now * 1000;
 	struct spool_arrival *a;
 	char name[SPOOL_NAME];
 	int r;
@@ -33,11 +45,9 @@ spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival 
 		return -EAGAIN;
 	if (s->count >= s->c.messages_most || s->bytes + size > s->c.bytes_most)
 		return -ENOSPC;
-	r = io_space(s->queue, &bytes, &inodes);
+	r = fits(s, size);
 	if (r)
 		return r;
-	if (bytes < s->c.floor_bytes + size || inodes < s->c.floor_inodes)
-		return -ENOSPC;
 	a = malloc(sizeof *a);
 	if (!a)
 		return -ENOMEM;
@@ -45,6 +55,7 @@ spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival 
 	a->s = s;
 	a->id = us > s->last_id ? us : s->last_id + 1;
 	a->reserved = size;
+	a->room = size + SPOOL_STEP;
 	memset(a->run, 0, FORM_FRONT);
 	a->nrun = FORM_FRONT;
 	new_name(a, name);
@@ -58,6 +69,7 @@ spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival 
 	s->arrivals++;
 	s->count++;
 	s->bytes += size;
+	s->promised += size;
 	*out = a;
 	return 0;
 }
@@ -80,7 +92,15 @@ grow(struct spool_arrival *a, uint64_t n)
 		return 0;
 	if (s->bytes + (n - a->reserved) > s->c.bytes_most)
 		return -ENOSPC;
+	if (n > a->room) {
+		int r = fits(s, n - a->reserved);
+
+		if (r)
+			return r;
+		a->room = n + SPOOL_STEP;
+	}
 	s->bytes += n - a->reserved;
+	s->promised += n - a->reserved;
 	a->reserved = n;
 	return 0;
 }
@@ -263,6 +283,7 @@ spool_drop_arrival(struct spool *s, struct spool_arrival *a)
 	if (a->e)
 		entry_free(s, a->e);
 	s->bytes -= a->reserved;
+	s->promised -= a->reserved;
 	s->count--;
 	s->arrivals--;
 	free(a);

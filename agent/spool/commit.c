@@ -26,6 +26,22 @@ spool_commit_wanted(const struct spool *s)
 	return s->sealed ? 2 : s->dirty || s->dir_dirty || s->late;
 }
 
+/* Either name will do: the final one tells damage from an interrupted arrival. What is
+ * refused now is asked for again with the next commit. */
+static void
+final_name(struct spool *s, struct entry *e)
+{
+	char from[SPOOL_NAME], to[SPOOL_NAME];
+
+	file_name(e, from);
+	e->is_new = false;
+	file_name(e, to);
+	if (io_rename(s->queue, from, s->queue, to)) {
+		e->is_new = true;
+		file_dirty(s, e);
+	}
+}
+
 /* Files whose records wait; beyond a few the number does not matter. */
 static size_t
 changed(const struct spool *s)
@@ -40,6 +56,7 @@ changed(const struct spool *s)
 struct spool_job *
 spool_commit_begin(struct spool *s)
 {
+	struct entry *again = NULL;
 	struct spool_job *j;
 
 	assert(!s->job);
@@ -84,7 +101,11 @@ spool_commit_begin(struct spool *s)
 		}
 		s->dirty = e->dirty;
 		e->is_dirty = false;
+		if (e->is_new)
+			again = e;
 	}
+	if (again)
+		final_name(s, again);
 	s->dir_dirty = false;
 	s->job = j;
 	return j;
@@ -124,7 +145,6 @@ spool_commit_finish(struct spool *s, struct spool_job *j, uint64_t now, struct s
 		s->found.sick = true;
 	for (size_t i = 0; i < n; i++) {
 		struct spool_arrival *a = j->a[i];
-		char from[SPOOL_NAME], to[SPOOL_NAME];
 		struct entry *e = a->e;
 		int err = j->err[i] ? j->err[i] : j->folder_err;
 
@@ -135,14 +155,10 @@ spool_commit_finish(struct spool *s, struct spool_job *j, uint64_t now, struct s
 		}
 		s->bytes += e->size;
 		s->bytes -= a->reserved;
+		s->promised -= a->reserved;
 		s->arrivals--;
 		entry_join(s, e, NULL);
-		file_name(e, from);
-		e->is_new = false;
-		file_name(e, to);
-		/* Either name will do: this one tells damage from an interrupted arrival. */
-		if (io_rename(s->queue, from, s->queue, to))
-			e->is_new = true;
+		final_name(s, e);
 		io_close(a->fd);
 		free(a);
 	}

@@ -19,6 +19,7 @@
 enum {
 	SPOOL_RUN = 8192,            /* bytes of an arrival that wait for company */
 	SPOOL_SCRATCH = 1 << 16,
+	SPOOL_STEP = 1 << 18,        /* bytes of content beyond what was told, between looks at the free space */
 	SPOOL_DIRTY_MOST = 64,       /* changed files that one commit syncs one by one */
 	SPOOL_NAME = SPOOL_ID_LEN + 8,
 };
@@ -87,6 +88,7 @@ struct spool_arrival {
 	struct spool *s;
 	struct spool_arrival *next;
 	uint64_t id, reserved;
+	uint64_t room;               /* content up to here was seen to fit above the floor */
 	uint64_t size, written;      /* content so far; of it in the file */
 	uint32_t crc;
 	int fd, err;
@@ -122,6 +124,7 @@ struct spool {
 	uint32_t count;              /* entries and arrivals */
 	uint32_t entries;
 	uint64_t bytes;              /* contents and reservations */
+	uint64_t promised;           /* of them: reservations of arrivals */
 	struct heap attention;
 	uint64_t last_id, random, now;
 	struct spool_arrival *sealed, **sealed_end;

@@ -1,4 +1,5 @@
 /* Opening: what is in the folder becomes the index. */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -248,6 +249,7 @@ spool_close(struct spool *s)
 {
 	if (!s)
 		return NULL;
+	assert(!s->job);
 	while (s->claims)
 		claim_free(&s->claims, s->claims);
 	while (s->late)

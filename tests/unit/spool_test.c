@@ -4,6 +4,8 @@
  */
 #include "spool_one.h"
 
+#include <sys/statvfs.h>
+
 #include "spool/crc.h"
 #include "spool/form.h"
 
@@ -379,6 +381,19 @@ limits_refuse_before_a_byte_is_taken(void **state)
 	spool_size(w->s, &n, &bytes);
 	assert_int_equal(n, 0);
 	assert_int_equal(bytes, 0);
+	/* The floor holds for content that was not announced, too. */
+	static char much[1 << 16];
+	struct statvfs v;
+	int e2 = 0;
+	w->c.message_most = w->c.bytes_most = 100 << 20;
+	assert_int_equal(statvfs(w->path, &v), 0);
+	w->c.floor_bytes = (uint64_t)v.f_bavail * v.f_frsize - (1 << 20);
+	spool_configure(w->s, &w->c);
+	assert_int_equal(spool_arrive(w->s, 0, T0, &a), 0);
+	for (int i = 0; i < 1024 && !e2; i++)
+		e2 = spool_write(a, much, sizeof much);
+	assert_int_equal(e2, -ENOSPC);
+	spool_drop_arrival(w->s, a);
 	w->c.floor_bytes = UINT64_MAX / 2;
 	spool_configure(w->s, &w->c);
 	assert_int_equal(spool_arrive(w->s, 0, T0, &a), -ENOSPC);
