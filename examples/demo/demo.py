@@ -12,6 +12,7 @@ import sys
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 sys.path.insert(0, os.path.join(TOP, "tests", "netns"))
+import agent
 import dates
 import policy_probes
 import reeve
@@ -100,6 +101,8 @@ def why(answer):
 def main():
 	ap = argparse.ArgumentParser()
 	ap.add_argument("--mailreeve", required=True)
+	ap.add_argument("--mailreeved", required=True)
+	ap.add_argument("--mailreevectl", required=True)
 	args = ap.parse_args()
 	rig.enter()
 	prog = reeve.Reeve(args.mailreeve)
@@ -128,7 +131,9 @@ def main():
 				right, wrong = right + ok, wrong + (not ok)
 				print(f"  {'OK ' if ok else 'BAD'} {what:<{wide[0]}}  {probe.removeprefix('tcp '):<{wide[1] - 4}}  "
 				    f"{FATES[fate]:<{wide[2]}}  {why(a)}" + ("" if ok else f"   (wanted: {FATES[wanted]})"))
-	print(f"\n{right + wrong} connections sent: {right} as they should be, {wrong} not.")
+		acts = agent.acts(net, reeve, args.mailreeve, args.mailreeved, args.mailreevectl, print)
+	right, wrong = right + acts.count(True), wrong + acts.count(False)
+	print(f"\n{right + wrong} scenes played: {right} as they should be, {wrong} not.")
 	return 1 if wrong else 0
 
 
