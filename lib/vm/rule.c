@@ -111,6 +111,30 @@ interface(struct exec *x, unsigned r, enum source s, bool there, bool host)
 		reg_fixed(x, r, nothing, source_row(s)->bytes);
 }
 
+/* Behind the hook at which its destination was changed a packet is routed anew. */
+static bool
+rerouted(const struct exec *x)
+{
+	const struct changed *c = rule_now(x);
+
+	return (c->dst4 != SAME || c->dst6 != SAME) &&
+	    (x->at.hook == HOOK_FORWARD || x->at.hook == HOOK_POST);
+}
+
+/* By which interface: what this host sends to itself by lo; else we do not know. */
+static void
+goes_out(struct exec *x, uint32_t i, unsigned r, enum source s)
+{
+	static const uint8_t lo[16] = {'l', 'o'};
+
+	if (!rule_now(x)->local)
+		reg_lost(x, r, source_row(s)->bytes, i);
+	else if (s == S_OIFX)
+		reg_number(x, r, 1);
+	else
+		reg_fixed(x, r, lo, sizeof lo);
+}
+
 static fdd_ref
 meta(struct exec *x, uint32_t i, const struct nl_expr *e)
 {
@@ -135,13 +159,19 @@ meta(struct exec *x, uint32_t i, const struct nl_expr *e)
 		interface(x, r, S_IIFX, in, true);
 		break;
 	case META_OIF:
-		interface(x, r, S_OIFX, out, true);
+		if (rerouted(x))
+			goes_out(x, i, r, S_OIFX);
+		else
+			interface(x, r, S_OIFX, out, true);
 		break;
 	case META_IIFNAME:
 		interface(x, r, S_IIF, in, false);
 		break;
 	case META_OIFNAME:
-		interface(x, r, S_OIF, out, false);
+		if (rerouted(x))
+			goes_out(x, i, r, S_OIF);
+		else
+			interface(x, r, S_OIF, out, false);
 		break;
 	case META_SKUID:
 		return owner(x, i, r, S_UID);

@@ -680,6 +680,32 @@ xt_translation_sends_to_one_address_and_port(void **state)
 	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_STATE, PACKET_ESTABLISHED), PASS);
 }
 
+/* The interface that its route would have been by is not that of where NAT sends it. */
+static void
+xt_what_is_sent_elsewhere_is_routed_anew(void **state)
+{
+	struct kit *k = *state;
+	struct nf_nat_range2 to = {.flags = NF_NAT_RANGE_MAP_IPS,
+	    .min_addr.ip = htonl(0x0a000007), .max_addr.ip = htonl(0x0a000007)};
+	u128 eth0 = (u128)0x65746830 << 96;
+
+	chain(k, "n", "nat", PRE, -100);
+	rule(k, "n");
+	MATCH(k, "tcp", 0, ((struct xt_tcp){.spts = {0, 65535}, .dpts = {25, 25}}));
+	TARGET(k, "DNAT", 2, to);
+	forward(k);
+	put(k, (struct nl_expr){.kind = NL_META, .name = "meta",
+	    .u.meta = {.key = 7, .dreg = NL_DATA_REG, .sreg = NL_NO_REG}});
+	put(k, (struct nl_expr){.kind = NL_CMP, .name = "cmp",
+	    .u.cmp = {.op = 0, .sreg = NL_DATA_REG, .v = bytes(k, "eth0", 5)}});
+	drop(k);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_DPORT, 26, FLOW_OIF, eth0), DROP);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_DPORT, 26), PASS);
+	assert_int_equal(FATE(k, PACKET_FORWARD, FLOW_OIF, eth0), MOVED | DROP);
+	assert_int_equal(FATE(k, PACKET_FORWARD), MOVED | DROP);
+	assert_true(AT(k, PACKET_FORWARD)->unknown);
+}
+
 static void
 xt_what_is_not_known_is_said_with_its_name(void **state)
 {
@@ -760,6 +786,7 @@ main(void)
 		TEST(xt_notrack_makes_untracked_and_late_what_is_invalid),
 		TEST(xt_a_template_is_not_taken_for_invalid),
 		TEST(xt_translation_sends_to_one_address_and_port),
+		TEST(xt_what_is_sent_elsewhere_is_routed_anew),
 		TEST(xt_what_is_not_known_is_said_with_its_name),
 		TEST(xt_chance_may_and_a_log_goes_on),
 		TEST(xt_a_name_of_an_interface_ends_with_its_first_zero),
