@@ -111,10 +111,12 @@ rcpt(struct smtp_server *s)
 {
 	struct smtp_command *c = &s->command;
 
-	if (!s->mail) {
-		server_error(s, 503, "5.5.1", "say MAIL first");
-	} else if (s->refused >= s->o.recipients) {
+	if (s->refused >= s->o.recipients) {
 		server_refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "too many recipients were refused");
+	} else if (!s->mail) {
+		/* No error to be counted: a client that pipelines cannot know that its MAIL was refused. */
+		s->refused++;
+		server_reply(s, 503, "5.5.1", "say MAIL first");
 	} else if (s->rcpt >= s->o.recipients) {
 		server_reply(s, 452, "4.5.3", "enough recipients for one message; send to the others in another");
 	} else {
@@ -129,9 +131,9 @@ static void
 data(struct smtp_server *s)
 {
 	if (!s->mail)
-		server_error(s, 503, "5.5.1", "say MAIL first");
+		server_reply(s, 503, "5.5.1", "say MAIL first");
 	else if (!s->rcpt)
-		server_error(s, 554, "5.5.1", "no valid recipients");
+		server_reply(s, 554, "5.5.1", "no valid recipients");
 	else
 		server_stand(s, SMTP_SERVER_DATA);
 }

@@ -520,6 +520,24 @@ limits_of_errors_idle_commands_and_messages(void **state)
 	}
 }
 
+/* It cannot know that its MAIL was refused: the 503 that follow are no errors of its own. */
+static void
+rfc2920_who_pipelines_is_not_punished(void **state)
+{
+	struct session t = begin(&(struct smtp_server_options){.host = "h", .errors = 5, .idle = 1000});
+
+	(void)state;
+	talk(&t, "EHLO c|");
+	for (int i = 0; i < 50; i++)
+		talk(&t, "MAIL FROM:<no@b.c>\r\nRCPT TO:<d@e.f>\r\nRCPT TO:<d@e.f>\r\nDATA|");
+	assert_null(strstr(text(&t.out), "421 "));
+	/* But neither is it free for ever. */
+	for (int i = 0; i < 1000; i++)
+		talk(&t, "RCPT TO:<d@e.f>|");
+	assert_non_null(strstr(text(&t.out), "421 4.7.0 too many recipients were refused\r\n"));
+	finish(&t);
+}
+
 static void
 rfc5321_4_5_3_1_6_long_text_lines_as_the_option_says(void **state)
 {
@@ -806,6 +824,7 @@ main(void)
 		cmocka_unit_test(the_callers_limit_holds_for_one_message),
 		cmocka_unit_test(rfc5321_4_5_3_1_10_recipients),
 		cmocka_unit_test(limits_of_errors_idle_commands_and_messages),
+		cmocka_unit_test(rfc2920_who_pipelines_is_not_punished),
 		cmocka_unit_test(rfc5321_4_5_3_1_6_long_text_lines_as_the_option_says),
 		cmocka_unit_test(rfc4954_4_long_lines_for_auth_alone),
 		cmocka_unit_test(a_password_is_wiped_where_it_was_read),
