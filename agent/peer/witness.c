@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +77,23 @@ read_file(int dir, const char *name, char *p, size_t n)
 	return (ssize_t)at;
 }
 
+/* The number behind a word; UINT_MAX where it is not next. */
+static unsigned
+number_after(const char **p, const char *word)
+{
+	char *end;
+
+	*p += strspn(*p, "\t ;");
+	if (strncmp(*p, word, strlen(word)) != 0)
+		return UINT_MAX;
+	*p += strlen(word);
+	unsigned long x = strtoul(*p, &end, 10);
+	if (end == *p || x >= UINT_MAX)
+		return UINT_MAX;
+	*p = end;
+	return (unsigned)x;
+}
+
 /* "field:__u16 sport; offset:24; size:2; signed:0;" */
 static int
 layout(int tracefs, unsigned at[NFIELD])
@@ -87,9 +105,11 @@ layout(int tracefs, unsigned at[NFIELD])
 		return (int)n;
 	for (int i = 0; i < NFIELD; i++) {
 		const char *p = strstr(text, rows[i].name);
-		unsigned size = 0;
-		if (!p || sscanf(p + strlen(rows[i].name), " offset:%u; size:%u;", &at[i], &size) != 2 ||
-		    size != rows[i].size || at[i] > MOST_EVENT)
+		if (!p)
+			return -ENOENT;
+		p += strlen(rows[i].name);
+		at[i] = number_after(&p, "offset:");
+		if (at[i] > MOST_EVENT || number_after(&p, "size:") != rows[i].size)
 			return -ENOENT;
 	}
 	return 0;

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import pwd
 import resource
 import select
 import signal
@@ -289,6 +290,7 @@ def own_user(r, args, groups):
 			r.same("ends", (one.get("source"), one.get("destination")), (here, where))
 			r.same("out", one.get("out"), "near0")
 			r.same("uid", one.get("uid"), os.getuid())
+			r.same("user", one.get("user"), pwd.getpwuid(os.getuid()).pw_name)
 			r.same("pid", (one.get("pid"), one.get("pid_sure")), (p.pid, True))
 			r.same("exe", one.get("exe"), me)
 			r.same("program", one.get("program"), "form mailer")
@@ -383,11 +385,19 @@ def other_users(r, args, groups):
 	apache, cron = groups.make("apache2.service"), groups.make("cron.service")
 	name = os.path.basename
 
+	with r.part("the role has no right left"):
+		status = dict(line.split(":\t", 1) for line in
+		    pathlib.Path(f"/proc/{told.pid}/status").read_text().splitlines() if ":\t" in line)
+		r.same("user", status["Uid"].split(), ["65534"] * 4)
+		r.same("capabilities", {int(status[k], 16) for k in ("CapPrm", "CapEff", "CapInh", "CapAmb")}, {0})
+		r.same("no new privileges", status["NoNewPrivs"], "1")
+
 	with r.part("a dropped SYN is told with its unit, two users and two units apart"):
 		for user, unit in ((USER, apache), (USER, cron), (OTHER, cron)):
 			p = Program(THERE4, SILENCE, user=user, name=f"m{user}", cgroup=unit).go()
 			one = told.until(mine(p, SILENCE)) or {}
 			r.same("uid", one.get("uid"), user)
+			r.same("out", one.get("out"), "near0")
 			r.same("unit", (one.get("unit"), one.get("unit_sure")), (name(unit), True))
 			r.same("cgroup", one.get("cgroup"), f"{groups.top}/{name(unit)}")
 			# the only process of that user in that unit: said, and said to be likely

@@ -318,15 +318,14 @@ rfc8200_extension_headers_are_walked(void **state)
 	    auth[12] = {6, 1}, first[8] = {6, 0, 0, 1}, later[8] = {6, 0, 0, 8},
 	    beyond[8] = {6, 200}, self[8] = {0, 0};
 	static const struct {
-		uint8_t next;
 		const uint8_t *ext;
 		size_t n;
 		bool ports;
-		uint8_t proto;
+		uint8_t next, proto;
 	} t[] = {
-		{6, none, 0, true, 6}, {0, hop, 8, true, 6}, {43, two, 24, true, 6}, {51, auth, 12, true, 6},
-		{44, first, 8, true, 6}, {44, later, 8, false, 6}, {60, beyond, 8, false, 60},
-		{0, self, 8, false, 0}, {59, none, 0, false, 59},
+		{none, 0, true, 6, 6}, {hop, 8, true, 0, 6}, {two, 24, true, 43, 6}, {auth, 12, true, 51, 6},
+		{first, 8, true, 44, 6}, {later, 8, false, 44, 6}, {beyond, 8, false, 60, 60},
+		{self, 8, false, 0, 0}, {none, 0, false, 59, 59},
 	};
 	uint8_t p[128];
 	struct nflog_head h;

@@ -40,18 +40,21 @@ inode(int fd)
 static void
 address_of(int fd, bool far, uint8_t addr[16], uint16_t *port)
 {
-	struct sockaddr_storage a;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} a;
 	socklen_t n = sizeof a;
 
-	assert_int_equal(far ? getpeername(fd, (struct sockaddr *)&a, &n) :
-	    getsockname(fd, (struct sockaddr *)&a, &n), 0);
-	if (a.ss_family == AF_INET) {
-		memcpy(addr, &((struct sockaddr_in *)&a)->sin_addr, 4);
-		*port = ntohs(((struct sockaddr_in *)&a)->sin_port);
-	} else {
-		memcpy(addr, &((struct sockaddr_in6 *)&a)->sin6_addr, 16);
-		*port = ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-	}
+	memset(&a, 0, sizeof a);
+	assert_int_equal(far ? getpeername(fd, &a.any, &n) : getsockname(fd, &a.any, &n), 0);
+	if (a.any.sa_family == AF_INET)
+		memcpy(addr, &a.four.sin_addr, 4);
+	else
+		memcpy(addr, &a.six.sin6_addr, 16);
+	/* both have it at the same place */
+	*port = ntohs(a.four.sin_port);
 }
 
 /* A TCP connection within this host. wide: the listener takes both families; mapped: the client is
