@@ -1,7 +1,7 @@
 #include "role/apply.h"
 
 #include <errno.h>
-#include <malloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@
 enum {
 	INET = 1,                  /* NFPROTO_INET */
 	SECOND = 1000000,          /* microseconds */
+	HEAR_MS = 20,              /* for the name of who committed */
 	AT_ONCE = 3,               /* heals of one program's edits without a pause */
 	MOST_PAUSE = 300,          /* seconds */
 	QUIET = 3600,              /* seconds after which a program's edits are forgotten */
@@ -32,10 +33,8 @@ enum {
 
 /* The last of those that committed behind `from`, up to `to`, and was not ourselves. */
 static const struct nl_committer *
-culprit(struct apply *x, uint32_t from, uint32_t to)
+last_other(struct apply *x, uint32_t from, uint32_t to)
 {
-	if (!x->who)
-		return NULL;
 	nl_who_hear(x->who);
 	for (uint32_t gen = to, n = 0; gen != from && n < 256; gen--, n++) {
 		const struct nl_committer *c = apply_is_own(x, gen) ? NULL : nl_who_at(x->who, gen);
@@ -44,6 +43,21 @@ culprit(struct apply *x, uint32_t from, uint32_t to)
 			return c;
 	}
 	return NULL;
+}
+
+static const struct nl_committer *
+culprit(struct apply *x, uint32_t from, uint32_t to)
+{
+	const struct nl_committer *c = x->who ? last_other(x, from, to) : NULL;
+
+	/* the kernel tells a moment after it has committed */
+	if (!c && x->who) {
+		struct pollfd p = {.fd = nl_who_fd(x->who), .events = POLLIN};
+
+		poll(&p, 1, HEAR_MS);
+		c = last_other(x, from, to);
+	}
+	return c;
 }
 
 /* The place where its deeds are counted. */

@@ -263,9 +263,16 @@ try_edit(struct work *w, struct apply_plan *p, const struct nl_host *h, struct a
 	err = step(w, "edit", nl_edit);
 	w->r->swap_us = apply_clock() - since;
 	w->r->edited = !err;
-	if (err == -EOPNOTSUPP)
-		w->r->text[0] = 0;
-	return err;
+	switch (-err) {
+	case 0:
+	case ERESTART:
+	case ENOBUFS:
+	case EPERM:
+		return err;
+	}
+	/* also where the kernel would not: elements may not be those that they should */
+	w->r->text[0] = 0;
+	return -EOPNOTSUPP;
 }
 
 static int
@@ -520,6 +527,8 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	x->gen = w->j.genid;
 	x->now = p;
 	retire(w, was, p);
+	if (was && !same_table(was, p))
+		x->others_gen = 0;         /* what is another's has changed with it */
 	if (was != p)
 		apply_plan_free(was);
 	return 0;
@@ -604,6 +613,7 @@ apply_remove(struct apply *x, struct apply_result *r)
 		x->now = apply_plan_free(x->now);
 		x->nblocked = 0;
 		x->drifted = false;
+		x->others_gen = 0;
 	}
 	return err;
 }
