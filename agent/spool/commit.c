@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "spool/inside.h"
@@ -13,6 +14,8 @@ struct spool_job {
 	size_t n, ndirty;
 	bool changed;                /* records wait too */
 	int folder_err;
+	atomic_size_t next;          /* sync to be taken up */
+	atomic_bool started;
 	struct spool_arrival *a[SPOOL_GROUP_MOST];
 	int fd[SPOOL_GROUP_MOST + SPOOL_DIRTY_MOST];  /* arrivals, then changed files */
 	int err[SPOOL_GROUP_MOST + SPOOL_DIRTY_MOST];
@@ -72,6 +75,8 @@ spool_commit_begin(struct spool *s)
 	j->n = j->ndirty = 0;
 	j->changed = s->dirty != NULL;
 	j->folder_err = 0;
+	atomic_init(&j->next, 0);
+	atomic_init(&j->started, false);
 	while (s->sealed && j->n < SPOOL_GROUP_MOST) {
 		struct spool_arrival *a = s->sealed;
 
@@ -114,22 +119,27 @@ spool_commit_begin(struct spool *s)
 void
 spool_commit_sync(struct spool_job *j)
 {
-	size_t all = j->n + j->ndirty;
+	size_t all = j->n + j->ndirty, i;
 
 	if (j->how == SPOOL_SYNC_FS && (j->n || j->changed)) {
+		if (atomic_fetch_add(&j->next, 1))
+			return;
 		j->folder_err = io_syncfs(j->queue);
-		for (size_t i = 0; i < all; i++)
+		for (i = 0; i < all; i++)
 			j->err[i] = j->folder_err;
 		return;
 	}
 	/* All pages on their way first: then one commit of the file system's journal
 	 * serves all, and the waits overlap. */
-	if (all > 1)
-		for (size_t i = 0; i < all; i++)
+	if (all > 1 && !atomic_exchange(&j->started, true))
+		for (i = 0; i < all; i++)
 			io_start(j->fd[i]);
-	for (size_t i = 0; i < all; i++)
-		j->err[i] = io_fdatasync(j->fd[i]);
-	j->folder_err = io_fsync(j->queue);
+	/* In any order: nothing is told before all are done. */
+	while ((i = atomic_fetch_add(&j->next, 1)) <= all)
+		if (i < all)
+			j->err[i] = io_fdatasync(j->fd[i]);
+		else
+			j->folder_err = io_fsync(j->queue);
 }
 
 size_t

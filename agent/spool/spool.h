@@ -260,7 +260,9 @@ spool_commit_wanted(const struct spool *s);
 struct spool_job *
 spool_commit_begin(struct spool *s);
 
-/* Syncs. Touches the job alone: safe in another thread. */
+/* Syncs. Touches the job alone: safe in another thread, and in several at
+ * once, which then share the work (EACH: their flushes become one); the job is
+ * done when all calls have returned. */
 void
 spool_commit_sync(struct spool_job *j);
 

@@ -4,6 +4,7 @@
  */
 #include "spool_one.h"
 
+#include <pthread.h>
 #include <sys/statvfs.h>
 
 #include "spool/crc.h"
@@ -522,6 +523,50 @@ a_commit_in_parts_leaves_the_spool_at_work(void **state)
 	put1(w, T0);
 }
 
+static void *
+syncs(void *job)
+{
+	spool_commit_sync(job);
+	return NULL;
+}
+
+static void
+threads_share_the_syncs_of_a_commit(void **state)
+{
+	struct world *w = *state;
+	struct spool_rcpt r = {.address = "a", .relay = "r1"};
+	struct spool_envelope e = {.from = "", .rcpt = &r, .nrcpt = 1};
+	struct spool_outcome out[SPOOL_GROUP_MOST];
+	struct spool_arrival *a;
+	struct spool_job *j;
+	pthread_t t[4];
+	uint64_t at = 0;
+
+	for (int how = SPOOL_SYNC_EACH; how <= SPOOL_SYNC_FS; how++) {
+		w->c.sync = (enum spool_sync)how;
+		spool_configure(w->s, &w->c);
+		for (int i = 0; i < 40; i++) {
+			assert_int_equal(spool_arrive(w->s, 0, T0, &a), 0);
+			assert_int_equal(spool_seal(w->s, a, &e, T0, NULL), 0);
+		}
+		j = spool_commit_begin(w->s);
+		assert_non_null(j);
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(pthread_create(&t[i], NULL, syncs, j), 0);
+		/* And the spool goes on meanwhile. */
+		assert_int_equal(spool_arrive(w->s, 0, T0, &a), 0);
+		spool_drop_arrival(w->s, a);
+		for (int i = 0; i < 4; i++)
+			pthread_join(t[i], NULL);
+		assert_int_equal(spool_commit_finish(w->s, j, T0, out), 40);
+		for (int i = 0; i < 40; i++) {
+			assert_int_equal(out[i].err, 0);
+			at = spool_after(w->s, at);
+			assert_true(at != 0);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -544,6 +589,7 @@ main(void)
 		T(one_process_has_the_spool),
 		T(kept_states_are_the_old_or_the_new),
 		T(a_commit_in_parts_leaves_the_spool_at_work),
+		T(threads_share_the_syncs_of_a_commit),
 	};
 
 	return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
