@@ -57,6 +57,18 @@ struct work {
 	uint32_t nfile;
 };
 
+/* The address sanitizer takes terabytes of addresses; gcc and clang tell it each in its way. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 /* ---- the jail ---------------------------------------------------------------- */
 
 static int
@@ -72,12 +84,8 @@ enter(const struct compile_job *job)
 	    slash ? job->path : ".");
 	if (setrlimit(RLIMIT_CPU, &cpu) || setrlimit(RLIMIT_CORE, &core))
 		return -errno;
-#if !defined(__SANITIZE_ADDRESS__)
-	if (setrlimit(RLIMIT_AS, &mem))
+	if (!SANITIZED && setrlimit(RLIMIT_AS, &mem))
 		return -errno;
-#else
-	(void)mem;
-#endif
 	err = jail_begin();
 	if (!err)
 		err = jail_landlock(path, job->fds & COMPILE_FD_BUNDLE ? 1 : 2);
