@@ -134,7 +134,7 @@ do_apply(struct apply *x, struct ipc_in *in, const void *body, struct apply_resu
 
 	if (!p)
 		return err;
-	err = apply_put(x, p, q->gen, false, false, r);
+	err = apply_put(x, p, q->gen, false, r);
 	if (err && x->now != p)
 		apply_plan_free(p);
 	return err;
@@ -170,7 +170,7 @@ do_host(struct apply *x, struct ipc_in *in, const void *body, struct apply_resul
 			was[i] = name[i].value;
 			name[i].value = q->name[i].value;
 		}
-		err = apply_put(x, p, 0, false, false, r);
+		err = apply_put(x, p, 0, false, r);
 		for (uint32_t i = 0; i < nname && err; i++)
 			name[i].value = was[i];
 		free(was);
@@ -178,7 +178,7 @@ do_host(struct apply *x, struct ipc_in *in, const void *body, struct apply_resul
 	}
 other:
 	copy_names(p->read, q->name, q->nname, p);
-	err = apply_put(x, p, 0, false, false, r);
+	err = apply_put(x, p, 0, false, r);
 	if (err) {
 		p->name = name;
 		p->nname = nname;

@@ -40,11 +40,12 @@ struct apply_plan {
 	struct plan *plan;
 	struct apply_name *name;
 	uint32_t nname;
-	struct arena *formed;      /* owns form, watch, sure */
+	struct arena *formed;      /* owns form, watch, sure, bad */
 	struct nl_form *form;
 	struct nl_watch *watch;
 	uint32_t *sure;            /* of each set: the generation in which its elements were the
 	                              plan's, 0: not known */
+	bool *bad;                 /* of each set: under its name the kernel holds something else */
 	uint32_t flags;            /* of its table */
 };
 
@@ -76,7 +77,7 @@ struct apply {
 	bool drifted;              /* and was not as it should be: told, to be healed */
 	bool busy;                 /* something waits: elements, a heal, others */
 	bool look_again;           /* though the generation is the same */
-	bool bad_set, bad_chain;   /* what cannot be mended under its present name */
+	bool bad_set, bad_chain;   /* what cannot be mended under its present name; sets: now->bad */
 	uint64_t seen, heal_at;    /* microseconds */
 	struct nl_committer by;    /* of the drift that was seen last; all zero: not known */
 	uint32_t times;            /* how often within the hour */
@@ -126,12 +127,12 @@ struct apply_result {
 };
 
 /* Puts the plan `w` (its read part) into force in the place of the present one. want: the
- * generation that the kernel must be at, 0: any. bump_set, bump_chain: sets, or chains, with
- * generation names get others. On success x->now is w, formed, and what was before is
+ * generation that the kernel must be at, 0: any. bump_chain: chains with generation names get
+ * others; sets that are marked as bad do always. On success x->now is w, formed, and what was before is
  * freed; else -errno, r->text says why, w is the caller's still and the rules are those of
  * before. w may be x->now itself. */
 int
-apply_put(struct apply *x, struct apply_plan *w, uint32_t want, bool bump_set, bool bump_chain,
+apply_put(struct apply *x, struct apply_plan *w, uint32_t want, bool bump_chain,
     struct apply_result *r);
 
 struct apply_plan *

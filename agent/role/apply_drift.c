@@ -147,7 +147,7 @@ heal(struct apply *x)
 {
 	struct apply_event of = {.uid = UINT32_MAX, .exe = "", .what = x->words};
 	struct apply_result r;
-	int err = apply_put(x, x->now, 0, x->bad_set, x->bad_chain, &r);
+	int err = apply_put(x, x->now, 0, x->bad_chain, &r);
 
 	of.pid = x->by.pid;
 	of.program = x->by.name;
@@ -220,7 +220,7 @@ static void
 look(struct apply *x, uint64_t now)
 {
 	struct arena *a = arena_new();
-	struct nl_diff diff = {0};
+	struct nl_diff diff = {.sets = x->now->bad};
 	struct nl_sums sums;
 	struct nl_dump d;
 	uint32_t from = x->gen;
@@ -262,7 +262,7 @@ static void
 look_at_elements(struct apply *x, uint64_t now)
 {
 	uint32_t n = x->now->plan->nset, from = x->gen;
-	struct nl_diff diff = {0};
+	struct nl_diff diff = {.sets = x->now->bad};
 	uint64_t begun = apply_clock();
 
 	x->credit += (int64_t)((now - x->credit_at) / CREDIT_SHARE);

@@ -338,6 +338,7 @@ mark_sure(struct work *w, struct apply_plan *was, struct apply_plan *p, uint32_t
 	bool clean = w->alone && was && same_table(was, p) && w->d.genid == w->x->gen;
 
 	p->sure = arena_array(p->formed, plan->nset, uint32_t);
+	p->bad = arena_array(p->formed, plan->nset, bool);
 	for (uint32_t i = 0; i < plan->nset; i++) {
 		const char *name = f->set[i].name;
 
@@ -350,6 +351,20 @@ mark_sure(struct work *w, struct apply_plan *was, struct apply_plan *p, uint32_t
 			    was->sure[k] == w->d.genid)
 				p->sure[i] = gen;
 	}
+}
+
+/* Sets that hold something else than they say are nobody's: without the digest in their user data
+ * they are not taken for what they were, get no second life under their names, and are swept. */
+static void
+disown(struct work *w)
+{
+	const struct apply_plan *now = w->x->now;
+
+	for (uint32_t i = 0; now && i < now->plan->nset; i++)
+		for (uint32_t k = 0; now->bad[i] && k < w->d.nset; k++)
+			if (w->d.set[k].family == INET && !strcmp(w->d.set[k].table, now->plan->table) &&
+			    !strcmp(w->d.set[k].name, now->form->set[i].name))
+				w->d.set[k].udata = (struct nl_bytes){0};
 }
 
 /* One try. -ERESTART and -ENOBUFS: to be begun again from a look at what is there. */
@@ -382,6 +397,7 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 			return err;
 		}
 	}
+	disown(w);
 	salt = salt_of(&w->d, p->plan);
 	salt.set += bump.set;
 	salt.chain += bump.chain;
@@ -535,14 +551,14 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 }
 
 int
-apply_put(struct apply *x, struct apply_plan *p, uint32_t want, bool bump_set, bool bump_chain,
+apply_put(struct apply *x, struct apply_plan *p, uint32_t want, bool bump_chain,
     struct apply_result *r)
 {
 	struct work w = {.x = x, .r = r};
 	int err;
 
 	*r = (struct apply_result){0};
-	err = put_plan(&w, p, want, (struct nl_salt){bump_set, bump_chain || bump_set});
+	err = put_plan(&w, p, want, (struct nl_salt){0, bump_chain});
 	arena_free(w.a);
 	malloc_trim(0);
 	if (err) {

@@ -496,11 +496,19 @@ look_chains(struct look *l)
 }
 
 static void
-counts(struct nl_diff *out, const char *name, uint32_t want, uint32_t have)
+mark(struct nl_diff *out, uint32_t set)
+{
+	out->set = true;
+	if (out->sets)
+		out->sets[set] = true;
+}
+
+static void
+counts(struct nl_diff *out, uint32_t set, const char *name, uint32_t want, uint32_t have)
 {
 	uint32_t n = have > want ? have - want : want - have;
 
-	out->set = true;
+	mark(out, set);
 	nl_diff_add(out, "set %s has %u element%s %s", name, n, n == 1 ? "" : "s",
 	    have > want ? "more" : "fewer");
 }
@@ -528,7 +536,7 @@ look_sets(struct look *l, bool *unjudged)
 		s = &l->d->set[l->set_at[at]];
 		if (s->key_len != plan_key_len(p->set[i].key) ||
 		    !(s->flags & NFT_SET_MAP) != (p->set[i].kind != PLAN_MAP)) {
-			l->out->set = true;
+			mark(l->out, i);
 			nl_diff_add(l->out, "set %s is of another kind", plain);
 		} else if (p->set[i].kind == PLAN_METER) {
 			continue;
@@ -536,7 +544,7 @@ look_sets(struct look *l, bool *unjudged)
 			if (unjudged)
 				unjudged[i] = true;
 		} else if (s->count != l->w->set[i].n && !held_count_agrees(s, &p->set[i])) {
-			counts(l->out, plain, l->w->set[i].n, s->count);
+			counts(l->out, i, plain, l->w->set[i].n, s->count);
 		}
 	}
 	for (uint32_t i = 0; i < hash_names_count(l->sets); i++)
@@ -622,9 +630,9 @@ nl_watch_set(const struct nl_watch *w, uint32_t i, struct nl_sum have, struct nl
 	a = arena_new();
 	name = nl_plain_name(a, w->form->set[i].name ? w->form->set[i].name : "(anonymous)");
 	if (have.n != w->set[i].n) {
-		counts(out, name, w->set[i].n, have.n);
+		counts(out, i, name, w->set[i].n, have.n);
 	} else {
-		out->set = true;
+		mark(out, i);
 		nl_diff_add(out, "set %s has other elements", name);
 	}
 	arena_free(a);

@@ -72,6 +72,8 @@ struct nl_diff {
 	bool table;                /* the table is not there */
 	bool chain;                /* a chain under a generation name holds other rules */
 	bool set;                  /* a set with a name holds other elements */
+	bool *sets;                /* NULL, or the caller's: a place for each set of the plan, where
+	                              those that do are marked */
 };
 
 /* Frees the words and makes it empty; one that is zero is fine. */
