@@ -164,7 +164,7 @@ smtp_xtext_read(struct buf *out, const char *s, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		int x = s[i] == '+' ? escaped(s + i, n - i) : -1;
 
-		buf_chr(out, x < 0 ? s[i] : (char)x);
+		buf_chr(out, (char)(x < 0 ? s[i] : x));
 		if (x >= 0)
 			i += 2;
 	}

@@ -31,7 +31,7 @@ smtp_base64_read(char *s, size_t n, size_t *length)
 
 			if (v < 0)
 				return false;
-			x = x << 6 | (unsigned)v;
+			x = x * 64 + (unsigned)v;
 		}
 		/* What the padding leaves over must be nothing. */
 		if (k == 1 || (k == 2 && (x & 0xffff)) || (k == 3 && (x & 0xff)))

@@ -37,7 +37,7 @@ more(const struct walk *w)
 static char
 at(const struct walk *w)
 {
-	return more(w) ? w->s[w->i] : 0;
+	return (char)(more(w) ? w->s[w->i] : 0);
 }
 
 static bool
@@ -383,7 +383,7 @@ smtp_phrase_write(struct buf *out, const struct smtp_mailbox *m)
 			continue;
 		if (quote && c == '"')
 			buf_chr(out, '\\');
-		buf_chr(out, c == '\t' ? ' ' : c < 32 || c == 127 ? '?' : (char)c);
+		buf_chr(out, (char)(c == '\t' ? ' ' : c < 32 || c == 127 ? '?' : c));
 	}
 	buf_str(out, quote ? "\" " : " ");
 }

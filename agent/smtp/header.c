@@ -241,7 +241,7 @@ static void
 plain(struct buf *out, const char *s)
 {
 	for (; *s; s++)
-		buf_chr(out, *s < 32 || *s > 126 || strchr("()\\<>\"", *s) ? '?' : *s);
+		buf_chr(out, (char)(*s < 32 || *s > 126 || strchr("()\\<>\"", *s) ? '?' : *s));
 }
 
 /* An address as it may stand between angle brackets; it has been looked at before. */
@@ -250,7 +250,7 @@ address(struct buf *out, const char *s)
 {
 	buf_chr(out, '<');
 	for (; *s; s++)
-		buf_chr(out, (unsigned char)*s < 32 || *s == 127 ? '?' : *s);
+		buf_chr(out, (char)((unsigned char)*s < 32 || *s == 127 ? '?' : *s));
 	buf_chr(out, '>');
 }
 

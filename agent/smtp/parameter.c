@@ -146,7 +146,7 @@ encoded_word(struct buf *out, const char *s, size_t n)
 				buf_chr(out, (char)(hi << 4 | lo));
 				p += 2;
 			} else {
-				buf_chr(out, *p == '_' ? ' ' : *p);
+				buf_chr(out, (char)(*p == '_' ? ' ' : *p));
 			}
 		}
 	} else {

@@ -69,7 +69,7 @@ smtp_reply_write(struct buf *out, unsigned code, const char *enhanced, const cha
 				buf_chr(out, ' ');
 		}
 		for (size_t i = 0; i < k; i++)
-			buf_chr(out, text[i] < 32 || text[i] > 126 ? '?' : text[i]);
+			buf_chr(out, (char)(text[i] < 32 || text[i] > 126 ? '?' : text[i]));
 		buf_add(out, "\r\n", 2);
 		if (!more)
 			return;
@@ -119,6 +119,7 @@ keep(struct smtp_reply *r, char c)
 		r->text = p;
 		r->cap = cap;
 	}
+	assert(r->text);
 	r->text[r->n++] = c;
 	r->text[r->n] = 0;
 	return true;
@@ -128,7 +129,10 @@ keep(struct smtp_reply *r, char c)
 static void
 whole(struct smtp_reply *r)
 {
-	size_t k = smtp_enhanced_read(r->text, r->n, r->code / 100);
+	size_t k;
+
+	assert(r->text);
+	k = smtp_enhanced_read(r->text, r->n, r->code / 100);
 
 	if (!k || k >= sizeof r->enhanced || (r->text[k] && r->text[k] != ' ' && r->text[k] != '\n'))
 		return;
@@ -199,7 +203,7 @@ smtp_reply_feed(struct smtp_reply *r, const char *p, size_t n, enum smtp_reply_i
 		} else if (c == '\r') {
 			r->cr = true;
 		} else if (r->col < SMTP_REPLY_LINE - 2) {
-			if (!keep(r, c < 32 || c > 126 ? '?' : c))
+			if (!keep(r, (char)(c < 32 || c > 126 ? '?' : c)))
 				goto lost;
 		}
 		r->col++;

@@ -40,11 +40,11 @@ smtp_report_wanted(enum smtp_report_action action, unsigned notify, const char *
 static void
 line(struct buf *out, const char *s, size_t most, bool utf8)
 {
-	for (size_t i = 0; s[i] && i < most; i++) {
+	for (size_t i = 0; i < most && s[i]; i++) {
 		unsigned char c = (unsigned char)s[i];
 
-		buf_chr(out, c == '\n' || c == '\t' ? ' ' : c == '\r' ? ' ' :
-		    c < 32 || c == 127 || (c > 127 && !utf8) ? '?' : (char)c);
+		buf_chr(out, (char)(c == '\n' || c == '\r' || c == '\t' ? ' ' :
+		    c < 32 || c == 127 || (c > 127 && !utf8) ? '?' : c));
 	}
 }
 

@@ -205,7 +205,7 @@ rfc5321_4_5_2_outbound_every_string(void **state)
 		for (unsigned i = 0; i < n; i++)
 			all *= 5;
 		for (uint64_t x = 0; x < all; x++) {
-			char s[16], out[64] = "\r\n", want[20];
+			char s[16] = {0}, out[64] = "\r\n", want[20];
 			struct meaning m;
 			bool clean = true;
 			uint64_t y = x;
