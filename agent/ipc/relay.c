@@ -46,6 +46,8 @@ static const struct ipc_field result_rows[] = {
 	{IPC_U64, offsetof(struct relay_result, claim)},
 	{IPC_U32, offsetof(struct relay_result, connected)},
 	{IPC_U32, offsetof(struct relay_result, canceled)},
+	{IPC_U32, offsetof(struct relay_result, busy)},
+	{IPC_U32, offsetof(struct relay_result, doubt)},
 	{IPC_U32, offsetof(struct relay_result, dsn)},
 	{IPC_TEXT, offsetof(struct relay_result, peer)},
 	{IPC_TEXT, offsetof(struct relay_result, tls)},

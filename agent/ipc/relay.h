@@ -62,8 +62,11 @@ struct relay_fate_of {
 
 struct relay_result {
 	uint64_t claim;
-	uint32_t connected;        /* 1: the relay answered; 0: it could not be reached or not be trusted */
+	uint32_t connected;        /* 1: a session stood, the fates are the relay's word on this message; 0: it
+	                              could not be reached, would not talk, or was not trusted */
 	uint32_t canceled;         /* 1: nothing of it was sent to its end */
+	uint32_t busy;             /* 1: not tried at all, for too much waits here already */
+	uint32_t doubt;            /* 1: it was lost after the end of the content: it may have arrived */
 	uint32_t dsn;              /* 1: the relay takes over reports (RFC 3461) */
 	const char *peer;          /* address and port */
 	const char *tls, *cipher;  /* "" without TLS */

@@ -111,8 +111,8 @@ allow(int set, const struct jail_path *p, uint64_t handled)
 	return err;
 }
 
-int
-jail_landlock(const struct jail_path *path, unsigned n)
+static int
+landlock(const struct jail_path *path, unsigned n, uint64_t net)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct ruleset r = {.fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1};
@@ -127,7 +127,7 @@ jail_landlock(const struct jail_path *path, unsigned n)
 	if (abi >= 5)
 		r.fs |= FS_IOCTL_DEV;
 	if (abi >= 4)
-		r.net = NET_BIND_TCP | NET_CONNECT_TCP;
+		r.net = net;
 	int set = (int)syscall(SYS_landlock_create_ruleset, &r,
 	    abi >= 4 ? sizeof r : offsetof(struct ruleset, net), 0);
 	if (set < 0)
@@ -139,4 +139,16 @@ jail_landlock(const struct jail_path *path, unsigned n)
 		err = -errno;
 	close(set);
 	return err;
+}
+
+int
+jail_landlock(const struct jail_path *path, unsigned n)
+{
+	return landlock(path, n, NET_BIND_TCP | NET_CONNECT_TCP);
+}
+
+int
+jail_landlock_connect(const struct jail_path *path, unsigned n)
+{
+	return landlock(path, n, NET_BIND_TCP);
 }

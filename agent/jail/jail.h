@@ -38,8 +38,12 @@ struct jail_path {
 int
 jail_landlock(const struct jail_path *path, unsigned n);
 
+/* The same for a role whose work is to connect: TCP connect stays open, bind does not. */
+int
+jail_landlock_connect(const struct jail_path *path, unsigned n);
+
 /* The system calls of a role. */
-enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_NPROFILE };
+enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_RELAY, JAIL_NPROFILE };
 
 /* Allows the profile's system calls; any other kills the process (SIGSYS), which is told by
  * its parent. Sockets only of the families that the profile names, else EAFNOSUPPORT. Children

@@ -61,6 +61,11 @@ static const int parental[] = {
 	CALL(landlock_create_ruleset), CALL(landlock_add_rule), CALL(landlock_restrict_self),
 };
 
+/* Names are asked by UDP and TCP; c-ares asks for interfaces and binds. */
+static const int relay_calls[] = {
+	CALL(connect), CALL(bind), CALL(ioctl), CALL(sendmmsg),
+};
+
 #define LIST(x) {x, sizeof(x) / sizeof(x)[0]}
 
 struct calls {
@@ -76,6 +81,7 @@ static const struct profile {
 	[JAIL_PARENT] = {{LIST(common), LIST(reading), LIST(parental)}, {AF_UNIX, AF_NETLINK}},
 	[JAIL_APPLY] = {{LIST(common), LIST(netlink_calls)}, {AF_NETLINK}},
 	[JAIL_ATTEMPTS] = {{LIST(common), LIST(reading), LIST(netlink_calls)}, {AF_NETLINK, AF_UNIX}},
+	[JAIL_RELAY] = {{LIST(common), LIST(reading), LIST(relay_calls)}, {AF_INET, AF_INET6}},
 	[JAIL_COMPILE] = {{LIST(common), LIST(reading)}, {0}},
 };
 
