@@ -160,6 +160,11 @@ request(struct client *c, struct ipc_in *in)
 	const void *body;
 	struct op *o;
 
+	/* told now, not before: closing with its request unread would lose the answer */
+	if (c->refused) {
+		refuse(c, 3, "mailreeved: you may not control the agent\n");
+		return;
+	}
 	if (c->asked || in->type == 0 || in->type >= CTL_NOP || !op_table[in->type].name ||
 	    ipc_body(in, &ctl_ask_shape, &body)) {
 		refuse(c, 2, "mailreeved: that is no request\n");
@@ -266,8 +271,8 @@ on_control(sd_event_source *s, int fd, uint32_t events, void *arg)
 		p->n.clients_refused++;
 		log_say(LOG_IS_WARNING, NULL, "uid %u (pid %u) may not control the agent: refused", c->uid,
 		    c->pid);
-		refuse(c, 3, "mailreeved: you may not control the agent\n");
 	}
+	c->refused = !allowed;
 	return 0;
 }
 

@@ -93,7 +93,7 @@ struct client {
 	struct piece *first, *last; /* what waits to be sent */
 	size_t queued;
 	uint64_t moved;            /* when it last took something, monotonic microseconds */
-	bool asked, ended;
+	bool asked, ended, refused; /* refused: it may not control */
 };
 
 /* ---- operations ------------------------------------------------------------------- */

@@ -98,6 +98,23 @@ flush(struct op *o)
 		buf_free(&o->out);
 }
 
+/* Names of programs, files and policies are not ours: what a terminal takes for an order is
+ * written out. */
+static void
+put_plain(struct buf *b, const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i], d = i + 1 < n ? (unsigned char)s[i + 1] : 0;
+
+		if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f)
+			buf_printf(b, "\\x%02x", c);
+		else if (c == 0xc2 && d >= 0x80 && d < 0xa0)
+			buf_printf(b, "\\xc2\\x%02x", (unsigned char)s[++i]);
+		else
+			buf_chr(b, (char)c);
+	}
+}
+
 static void
 say(struct op *o, bool wrong, const char *fmt, va_list ap)
 {
@@ -107,7 +124,7 @@ say(struct op *o, bool wrong, const char *fmt, va_list ap)
 		flush(o);
 	o->wrong = wrong;
 	vsnprintf(text, sizeof text, fmt, ap);
-	buf_str(&o->out, text);
+	put_plain(&o->out, text, strlen(text));
 	if (!o->internal && o->out.n > FLUSH_AT)
 		flush(o);
 }
@@ -138,7 +155,7 @@ op_text(struct op *o, const char *bytes, size_t n)
 	if (o->wrong)
 		flush(o);
 	o->wrong = false;
-	buf_add(&o->out, bytes, n);
+	put_plain(&o->out, bytes, n);
 	if (!o->internal && o->out.n > FLUSH_AT)
 		flush(o);
 }

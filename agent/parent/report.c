@@ -193,6 +193,15 @@ ask_proc(struct report *r)
 	r->exe[n > 0 ? n : 0] = '\0';
 }
 
+/* A name, or words of the role about names: on one line. */
+static void
+one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			*s = '?';
+}
+
 static void
 say_event(const struct report *r, uint64_t us)
 {
@@ -251,6 +260,9 @@ report_event(struct parent *p, struct ipc_in *in)
 	snprintf(r.exe, sizeof r.exe, "%s", e->exe);
 	snprintf(r.what, sizeof r.what, "%s", e->what);
 	ask_proc(&r);
+	one_line(r.program);
+	one_line(r.exe);
+	one_line(r.what);
 	say_event(&r, e->us);
 	switch ((enum apply_event_kind)e->kind) {
 	case APPLY_NOTE:

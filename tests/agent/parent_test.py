@@ -199,18 +199,25 @@ def drift_is_told_with_boxes_and_healed():
     verdict(wait_for(lambda: b.status()['heals'] >= 1, 5), 'healed', b.said())
     text = lambda: b.ctl('drift').out  # noqa: E731
     verdict(wait_for(lambda: 'witness' in text(), 10), 'boxes with a witness', text() + b.said())
+    # a program whose name is an order to the terminal
+    odd = b.dir / 'a\x1b[2Jb'
+    rig.shutil.copy(rig.shutil.which('nft'), odd)
+    chain = re.search(r'chain (outbound\S*) \{', nft('list', 'table', 'inet', 'mailreeve-host')).group(1)
+    subprocess.run([odd, 'insert', 'rule', 'inet', 'mailreeve-host', chain, 'accept'], check=True)
+    verdict(wait_for(lambda: b.status()['heals'] >= 2, 5), 'healed again', b.said())
+    verdict('\x1b' not in text() and 'a?[2Jb' in text() and '\x1b' not in b.said(), 'its name is plain', text())
     verdict('by nft' in text() and 'healed after' in text(), 'who', text())
     r = b.ctl('drift', '--now')
     verdict(r.status == 0 and 'what the policy says' in r.out, 'drift --now', r)
     m = b.ctl('metrics').out
-    verdict('mailreeve_drift_total 1\n' in m and 'mailreeve_heals_total 1\n' in m, 'metrics', m)
+    verdict('mailreeve_drift_total 2\n' in m and 'mailreeve_heals_total 2\n' in m, 'metrics', m)
     r = b.ctl('pause', '--for', '1h')
     verdict(r.status == 0 and b.status()['paused'], 'pause', r)
     edit()
     time.sleep(0.5)
     r = b.ctl('drift', '--now')
     verdict(r.status == 1 and 'witness' in r.out, 'not healed while paused', r)
-    verdict(b.ctl('resume').status == 0 and wait_for(lambda: b.status()['heals'] >= 2, 5), 'resume', b.said())
+    verdict(b.ctl('resume').status == 0 and wait_for(lambda: b.status()['heals'] >= 3, 5), 'resume', b.said())
     b.end()
 
 
@@ -469,6 +476,42 @@ def no_process_keeps_what_it_does_not_need():
         verdict('NoNewPrivs:\t1' in st, f'{role}: no new privileges', st)
         if 'sanitized' not in os.environ.get('BUILD_KIND', ''):
             verdict('Seccomp:\t2' in st, f'{role}: seccomp', st)
+    a.end()
+
+
+def root_becomes_the_agents_user():
+    if not rig.many_users():
+        print('one user only: not tried here')
+        return
+    d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
+    d.chmod(0o755)
+    a = agent(folder=d, options=['--user', 'nobody', '--group', 'mail']).start()
+    s = a.status()
+    verdict(s['in_force'] and refused_ports() == {25}, 'in force', a.said())
+    for role, pid in [('parent', a.process.pid), *a.roles().items()]:
+        st = pathlib.Path(f'/proc/{pid}/status').read_text()
+        uid = re.search(r'Uid:\s*(\d+)\s*(\d+)\s*(\d+)', st).groups()
+        verdict(set(uid) == {'65534'}, f'{role}: user', uid)
+        verdict(int(re.search(r'CapPrm:\s*(\w+)', st).group(1), 16) == ((1 << 12) if role == 'apply' else 0),
+                f'{role}: capabilities', st)
+        verdict(re.search(r'Groups:[ \t]*\n', st) is not None, f'{role}: no other groups', st)
+    verdict((a.run / 'control.sock').stat().st_gid == 8 and a.state.stat().st_uid == 65534, 'owners')
+    a.write(465)
+    r = a.ctl('apply', '--confirm', '1h')
+    verdict(r.status == 0 and a.ctl('confirm').status == 0 and refused_ports() == {465}, 'apply', r)
+    for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up',
+                  'link set d1 up'):
+        subprocess.run(['ip', *words.split()], check=True)
+    x = socket.socket()
+    x.settimeout(0.3)
+    try:
+        x.connect(('192.0.2.9', 465))
+    except OSError:
+        pass
+    verdict(wait_for(lambda: '192.0.2.9:465' in a.ctl('attempts').out, 5, 0.1), 'attempts', a.said())
+    a.kill()
+    a.start()
+    verdict(a.status()['in_force'], 'again', a.said())
     a.end()
 
 
