@@ -314,8 +314,8 @@ def own_user(r, args, groups):
 			one = told.until(mine(p, RESET)) or {}
 			r.same("statement", one.get("statement"), "outbound-reset")
 			r.same("uid", one.get("uid"), os.getuid())
-			# the socket has gone: nothing else is claimed to be sure
-			r.same("sure", (one.get("unit_sure"), one.get("pid_sure")), (False, False))
+			# The socket has gone, mostly: a busy machine lets the role look before its end.
+			r.same("sure only where right", one.get("pid_sure") and one["pid"] != p.pid, False)
 			p.end()
 
 	with r.part("repeated SYNs of one connection are one attempt, told twice at most"):
@@ -386,8 +386,12 @@ def other_users(r, args, groups):
 	name = os.path.basename
 
 	with r.part("the role has no right left"):
-		status = dict(line.split(":\t", 1) for line in
-		    pathlib.Path(f"/proc/{told.pid}/status").read_text().splitlines() if ":\t" in line)
+		for _ in range(500):	# it begins
+			status = dict(line.split(":\t", 1) for line in
+			    pathlib.Path(f"/proc/{told.pid}/status").read_text().splitlines() if ":\t" in line)
+			if status["NoNewPrivs"] == "1" and int(status["CapPrm"], 16) == 0:
+				break
+			time.sleep(0.01)
 		r.same("user", status["Uid"].split(), ["65534"] * 4)
 		r.same("capabilities", {int(status[k], 16) for k in ("CapPrm", "CapEff", "CapInh", "CapAmb")}, {0})
 		r.same("no new privileges", status["NoNewPrivs"], "1")
@@ -409,9 +413,10 @@ def other_users(r, args, groups):
 		p = Program(THERE4, RESET, user=USER, name="lone", wait=2, cgroup=apache).go()
 		one = told.until(mine(p, RESET)) or {}
 		r.same("uid", one.get("uid"), USER)
-		r.same("unit", (one.get("unit"), one.get("unit_sure")), ("apache2.service", False))
-		r.same("pid", (one.get("pid"), one.get("pid_sure")), (p.pid, False))
-		r.same("said", one and told.line(one).startswith(f"lone, likely (uid {USER}, likely unit "
+		r.same("unit, pid", (one.get("unit"), one.get("pid"), one.get("pid_sure")),
+		    ("apache2.service", p.pid, False))
+		likely = "" if one.get("unit_sure") else "likely "	# a busy machine: the socket was seen
+		r.same("said", one and told.line(one).startswith(f"lone, likely (uid {USER}, {likely}unit "
 		    f"apache2.service, likely pid {p.pid})"), True)
 		p.end()
 
@@ -427,8 +432,11 @@ def other_users(r, args, groups):
 				time.sleep(0.01)
 		p.go()
 		one = told.until(mine(p, RESET)) or {}
-		r.same("pid, unit, program", (one.get("pid"), one.get("unit"), one.get("program")), (None,) * 3)
-		r.same("among", one.get("among"), "idle x2, busy")
+		if one.get("unit_sure"):	# a busy machine: the socket was seen
+			r.same("unit, pid", (one["unit"], one["pid"]), ("apache2.service", p.pid))
+		else:
+			r.same("pid, unit, program", (one.get("pid"), one.get("unit"), one.get("program")), (None,) * 3)
+			r.same("among", one.get("among"), "idle x2, busy")
 		for q in (*idle, p):
 			q.end()
 

@@ -87,6 +87,29 @@ peak_kib(pid_t pid)
 	return kib;
 }
 
+/* Waits until the role has its rings: what connects before leaves no trace in them. */
+static void
+wait_traced(pid_t pid, unsigned rings)
+{
+	char name[64], line[512];
+	unsigned n = 0;
+
+	snprintf(name, sizeof name, "/proc/%d/maps", (int)pid);
+	for (int i = 0; i < 2000 && n < rings; i++) {
+		FILE *f = fopen(name, "r");
+		n = 0;
+		while (f && fgets(line, sizeof line, f))
+			n += strstr(line, "perf_event") != NULL;
+		if (f)
+			fclose(f);
+		usleep(5000);
+	}
+	if (n < rings) {
+		fprintf(stderr, "attempts_rig: the role has no rings\n");
+		exit(1);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -129,6 +152,7 @@ main(int argc, char **argv)
 	close(chan[1]);
 	close(r.nflog);
 	struct attempt_ring *ring = attempt_ring_new(ATTEMPT_RING);
+	wait_traced(pid, r.ntrace);
 	printf("{\"ready\":%d}\n", (int)pid);
 	fflush(stdout);
 	for (;;) {
