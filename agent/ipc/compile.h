@@ -16,6 +16,7 @@ enum { COMPILE_JOB = 1, COMPILE_RESULT };
 enum {
 	COMPILE_WANT_PLAN = 1,     /* plan, bundle, names */
 	COMPILE_WANT_COMPARE = 2,  /* the recording against the policy: boxes with witnesses */
+	COMPILE_PASS_BLOCKS = 4,   /* COMPARE: addresses blocked by hand (nl/block.h) are no difference */
 };
 
 /* Descriptors of a job, in this order, those that `fds` names. */

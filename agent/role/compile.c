@@ -17,6 +17,7 @@
 #include "doc/doc.h"
 #include "ipc/compile.h"
 #include "jail/jail.h"
+#include "nl/block.h"
 #include "nl/dump.h"
 #include "nl/record.h"
 #include "plan/plan.h"
@@ -332,6 +333,23 @@ look_at_connection(struct work *w, uint64_t now)
 
 /* ---- the comparison ----------------------------------------------------------------- */
 
+/* What was blocked by hand is told as such, not as a difference: its table decides nothing. */
+static void
+pass_blocks(struct nl_dump *d)
+{
+	enum { INET = 1 };         /* linux/netfilter.h */
+	uint32_t nchain = 0, nrule = 0;
+
+	for (uint32_t i = 0; i < d->nchain; i++)
+		if (d->chain[i].family != INET || strcmp(d->chain[i].table, NL_BLOCK_TABLE) != 0)
+			d->chain[nchain++] = d->chain[i];
+	for (uint32_t i = 0; i < d->nrule; i++)
+		if (d->rule[i].family != INET || strcmp(d->rule[i].table, NL_BLOCK_TABLE) != 0)
+			d->rule[nrule++] = d->rule[i];
+	d->nchain = nchain;
+	d->nrule = nrule;
+}
+
 static int
 compare(struct work *w)
 {
@@ -359,6 +377,8 @@ compare(struct work *w)
 			unit[world.nunit++] = (struct prove_name){job->name[i].name,
 			    apply_number(&job->name[i])};
 	}
+	if (job->want & COMPILE_PASS_BLOCKS)
+		pass_blocks(&dump);
 	err = prove_dump(&p, &dump, &world);
 	if (err < 0)
 		return fail(w, err, "comparing the ruleset with the policy");

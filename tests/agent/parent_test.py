@@ -150,6 +150,8 @@ def blocks_expire_and_outlive_a_restart():
         r = a.ctl('block', bad, '--for', '1h')
         verdict(r.status in (1, 2, 3) and not a.status()['blocked'], f'block {bad!r}', r)
     a.ctl('block', '2001:db8::/32', '--for', '1h')
+    r = a.ctl('drift', '--now')
+    verdict(r.status == 0, 'a block is no drift', r)
     r = a.ctl('unblock', '2001:db8::/32')
     verdict(r.status == 0 and '2001:db8::' not in nft('list', 'ruleset'), 'unblock', r)
     verdict(a.ctl('unblock', '192.0.2.1').status == 1, 'unblock what is not')
@@ -512,6 +514,30 @@ def root_becomes_the_agents_user():
     a.kill()
     a.start()
     verdict(a.status()['in_force'], 'again', a.said())
+    a.end()
+
+
+def without_a_root_parent_it_works_the_same():
+    """As the service manager starts it: its own user, the ambient capability, its folders."""
+    if not rig.many_users():
+        print('one user only: not tried here')
+        return
+    d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
+    d.chmod(0o755)
+    a = agent(folder=d, options=['--group', 'nogroup'])
+    for x in (a.state, a.run):
+        x.mkdir()
+        os.chown(x, 65534, 65534)
+    a.start(prefix=['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all,+net_admin',
+                    '--inh-caps=-all,+net_admin', '--ambient-caps=-all,+net_admin', '--no-new-privs'])
+    verdict(a.status()['in_force'] and refused_ports() == {25}, 'in force', a.said())
+    verdict('warning' not in a.said() and 'error' not in a.said(), 'nothing is amiss', a.said())
+    for role, pid in [('parent', a.process.pid), *a.roles().items()]:
+        st = pathlib.Path(f'/proc/{pid}/status').read_text()
+        caps = {int(x, 16) for x in re.findall(r'Cap(?:Prm|Eff|Inh|Amb):\s*(\w+)', st)}
+        verdict(caps <= ({0, 1 << 12} if role == 'apply' else {0}), f'{role}: capabilities', st)
+    a.write(465)
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {465}, 'apply', a.said())
     a.end()
 
 
