@@ -394,6 +394,8 @@ start(struct apply *x)
 	if (!err)
 		err = features(x);
 	if (!err)
+		err = nl_talk_gen(x->t, &x->deaf_gen);
+	if (!err)
 		apply_block_begin(x, apply_clock());
 	return err;
 }

@@ -91,6 +91,8 @@ struct apply {
 	uint64_t credit_at;
 	uint64_t cost;             /* nanoseconds to read an element, lately */
 	uint64_t next_look;        /* not before */
+	uint32_t deaf_gen;         /* up to this one commits may have been missed */
+	uint64_t unheard;          /* since when a commit's end is waited for; 0 */
 
 	struct arena *others_in;   /* owns others */
 	struct nl_others others;

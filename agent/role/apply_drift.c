@@ -19,6 +19,7 @@ enum {
 	CREDIT = 600000,           /* microseconds of comparing elements after quiet */
 	CREDIT_SHARE = 50,         /* one part in so many of the time, when it is used up */
 	AT_A_TIME = 30000,         /* microseconds of it before others are served */
+	UNHEARD = 5000000,         /* microseconds to wait for the end of a commit */
 	LOOK_SHARE = 10,           /* looks take at most one part in so many of the time */
 	OTHERS_SHARE = 50,
 	CHEAP = 120000,            /* elements in all that a recording may hold before a heal */
@@ -348,6 +349,26 @@ apply_pause(struct apply *x, uint64_t seconds, uint64_t now)
 		x->heal_at = now;
 }
 
+/* A generation has its number before its commit has ended: until then counts are of both. Its
+ * end is heard; one that was missed while we were deaf is not waited for. */
+static bool
+settled(struct apply *x, uint32_t gen, uint64_t now)
+{
+	if (x->who && gen != x->gen && !apply_is_own(x, gen) && (int32_t)(gen - x->deaf_gen) > 0) {
+		nl_who_hear(x->who);
+		if (!nl_who_at(x->who, gen)) {
+			if (!x->unheard)
+				x->unheard = now;
+			if (now - x->unheard < UNHEARD) {
+				x->busy = true;
+				return false;
+			}
+		}
+	}
+	x->unheard = 0;
+	return true;
+}
+
 void
 apply_watch(struct apply *x, uint64_t now)
 {
@@ -375,13 +396,13 @@ apply_watch(struct apply *x, uint64_t now)
 		apply_block_watch(x, gen, now);
 	if (!x->now)
 		return;
-	if ((gen != x->gen || x->look_again) && now >= x->next_look)
+	if ((gen != x->gen || x->look_again) && now >= x->next_look && settled(x, gen, now))
 		look(x, now);
 	if (x->drifted && !x->paused && now >= x->heal_at)
 		heal(x);
 	if (!x->drifted && !x->look_again)
 		look_at_elements(x, now);
-	if (gen != x->others_gen && now >= x->others_next)
+	if (gen != x->others_gen && now >= x->others_next && !x->unheard)
 		look_at_others(x, now);
 	x->busy |= x->drifted || x->others_gen != gen;
 }

@@ -174,8 +174,10 @@ send_batch(struct work *w, const char *step, struct nl_batch *b)
 	if (large)
 		nl_who_deaf(x->who, true);
 	err = nl_talk_send(x->t, b, f);
-	if (large)
+	if (large) {
 		nl_who_deaf(x->who, false);
+		nl_talk_gen(x->t, &x->deaf_gen);
+	}
 	if (err) {
 		fault(w, step, err, f);
 	} else {

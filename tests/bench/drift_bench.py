@@ -96,7 +96,13 @@ def main():
             names = re.findall(r'set (\S+) \{', nft('-t', 'list', 'table', 'inet', TABLE))
             return f'add element inet {TABLE} {names[0]} {{ 1.2.3.4 }}\n'
         after, whole = edits(drive, many, max(a.edits // 20, 3), element, 30)
-        line(f'a list of {n:,}, rebuilt', after, 1000)
+        line(f'a shard of a list of {n:,}, rebuilt', after, 1000)
+
+        def whole_list():
+            names = re.findall(r'set (\S+) \{', nft('-t', 'list', 'table', 'inet', TABLE))
+            return ''.join(f'flush set inet {TABLE} {x}\n' for x in names)
+        after, whole = edits(drive, many, max(a.edits // 20, 3), whole_list, 30)
+        line(f'a list of {n:,}, flushed, rebuilt', after, 1000)
 
         nft('flush', 'ruleset')
         with Role(drive, '--no-owner') as r:
