@@ -230,11 +230,12 @@ ehlo(struct smtp_client *c, uint64_t now)
 static void
 prepare(struct smtp_client *c, uint64_t now)
 {
-	if (c->o.tls == SMTP_TLS_STARTTLS && !c->tls) {
-		if (c->capable.starttls)
-			say(c, SMTP_AT_STARTTLS, "STARTTLS", NULL, now);
-		else
-			client_fail(c, SMTP_FAIL_NO_TLS, false);
+	bool wanted = (c->o.tls == SMTP_TLS_STARTTLS || c->o.tls == SMTP_TLS_MAY) && !c->tls;
+
+	if (wanted && c->capable.starttls && !c->no_tls) {
+		say(c, SMTP_AT_STARTTLS, "STARTTLS", NULL, now);
+	} else if (wanted && c->o.tls == SMTP_TLS_STARTTLS) {
+		client_fail(c, SMTP_FAIL_NO_TLS, false);
 	} else if (c->o.auth == SMTP_AUTH_REQUIRED && !c->authenticated) {
 		if (!c->tls && !c->o.auth_in_clear) {
 			client_fail(c, SMTP_FAIL_AUTH_CLEAR, false);
@@ -315,6 +316,9 @@ act(struct smtp_client *c, uint64_t now)
 		if (c->reply.code == 220) {
 			c->at = SMTP_AT_TLS;
 			stand(c, SMTP_CLIENT_STARTTLS);
+		} else if (c->o.tls == SMTP_TLS_MAY) {
+			c->no_tls = true;
+			prepare(c, now);
 		} else {
 			client_fail(c, SMTP_FAIL_NO_TLS, true);
 		}

@@ -28,6 +28,9 @@ struct smtp_client;
 enum smtp_client_tls {
 	SMTP_TLS_NONE,             /* never, also where it is offered */
 	SMTP_TLS_STARTTLS,         /* required: a relay without it is not used */
+	SMTP_TLS_MAY,              /* STARTTLS where it is offered; refused, the session goes on in clear. A
+	                              handshake that fails is FAILED: connect again with NONE, where the policy
+	                              does not ask for TLS (RFC 7435) */
 	SMTP_TLS_IMPLICIT,         /* the caller's connection is TLS already (RFC 8314) */
 };
 
@@ -58,7 +61,8 @@ const char *
 smtp_stage_name(enum smtp_stage s);
 
 enum smtp_client_event_is {
-	SMTP_CLIENT_REPLY,         /* a reply was read: keep it (COL-35), learn a recipient's fate; next() */
+	SMTP_CLIENT_REPLY,         /* a reply was read: keep it (COL-35), learn a recipient's fate (a 552
+	                              to RCPT means 452, RFC 5321 4.5.3.1.10); next() */
 	SMTP_CLIENT_STARTTLS,      /* send the output, then begin TLS; smtp_client_tls() */
 	SMTP_CLIENT_AUTH,          /* choose a mechanism; smtp_client_auth() */
 	SMTP_CLIENT_CHALLENGE,     /* answer the relay's line; smtp_client_auth_line() */

@@ -42,6 +42,7 @@ struct smtp_client {
 	uint64_t since;
 	struct smtp_capable capable;
 	bool tls, authenticated, stale, quit;
+	bool no_tls;               /* STARTTLS was refused, and need not be */
 	uint32_t mails;
 	struct flight flight[2];   /* in order of their replies */
 	unsigned nflight;

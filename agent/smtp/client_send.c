@@ -141,11 +141,10 @@ client_pump(struct smtp_client *c, uint64_t now)
 void
 smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m, uint64_t now)
 {
-	const struct smtp_client_event *e = smtp_client_event(c);
 	struct flight *f;
 
-	assert(e && e->is == SMTP_CLIENT_READY && smtp_client_fits(c, m) == SMTP_FIT_OK);
-	assert(!smtp_client_spent(c));
+	assert(smtp_client_event(c) && smtp_client_event(c)->is == SMTP_CLIENT_READY);
+	assert(smtp_client_fits(c, m) == SMTP_FIT_OK && !smtp_client_spent(c));
 	f = &c->flight[c->nflight++];
 	*f = (struct flight){.m = m, .at = SMTP_AT_MAIL, .tried = m->nrcpt};
 	if (c->capable.rcpt_most && f->tried > c->capable.rcpt_most)
