@@ -36,42 +36,42 @@ enum word { WORD_NONE, WORD_NUMBER, WORD_ADDRESS };
 static const struct command {
 	const char *name;
 	enum ctl_op op;
-	const char *synopsis;
 	enum word word;
-	bool needs_word;
+	const char *synopsis;
 	unsigned options;          /* bits 1 << enum option */
+	bool needs_word;
 	const char *text;
 } command[] = {
-	{"status", CTL_STATUS, "[--json]", WORD_NONE, false, 1 << OPT_JSON,
+	{"status", CTL_STATUS, WORD_NONE, "[--json]", 1 << OPT_JSON, false,
 	    "what is in force, whether it is what the policy on disk says, and all that is amiss; exit "
 	    "status 1 where something is"},
-	{"check", CTL_CHECK, "", WORD_NONE, false, 0,
+	{"check", CTL_CHECK, WORD_NONE, "", 0, false,
 	    "look at the rules in the kernel now, set by set"},
-	{"plan", CTL_PLAN, "", WORD_NONE, false, 0,
+	{"plan", CTL_PLAN, WORD_NONE, "", 0, false,
 	    "what would change, as regions of packets with a witness each, beside the rules that are "
 	    "live; the plan is saved under a number; exit status 1 where something would"},
-	{"apply", CTL_APPLY, "[N] [--confirm TIME] [--force]", WORD_NUMBER, false,
-	    1 << OPT_CONFIRM | 1 << OPT_FORCE,
+	{"apply", CTL_APPLY, WORD_NUMBER, "[N] [--confirm TIME] [--force]",
+	    1 << OPT_CONFIRM | 1 << OPT_FORCE, false,
 	    "compile the policy and put it in force, or the saved plan N, unless the rules have changed "
 	    "since"},
-	{"confirm", CTL_CONFIRM, "", WORD_NONE, false, 0, "keep what was applied with --confirm"},
-	{"rollback", CTL_ROLLBACK, "[N] [--force]", WORD_NUMBER, false, 1 << OPT_FORCE,
+	{"confirm", CTL_CONFIRM, WORD_NONE, "", 0, false, "keep what was applied with --confirm"},
+	{"rollback", CTL_ROLLBACK, WORD_NUMBER, "[N] [--force]", 1 << OPT_FORCE, false,
 	    "back to the generation before the present one, or N before it; what waits to be confirmed "
 	    "is taken back at once"},
-	{"history", CTL_HISTORY, "[--last N]", WORD_NONE, false, 1 << OPT_LAST,
+	{"history", CTL_HISTORY, WORD_NONE, "[--last N]", 1 << OPT_LAST, false,
 	    "the generations that were in force"},
-	{"block", CTL_BLOCK, "ADDRESS --for TIME", WORD_ADDRESS, true, 1 << OPT_FOR,
+	{"block", CTL_BLOCK, WORD_ADDRESS, "ADDRESS --for TIME", 1 << OPT_FOR, true,
 	    "refuse all mail from and to an address or prefix for a while"},
-	{"unblock", CTL_UNBLOCK, "ADDRESS", WORD_ADDRESS, true, 0, "no longer"},
-	{"drift", CTL_DRIFT, "[--now] [--last N]", WORD_NONE, false, 1 << OPT_NOW | 1 << OPT_LAST,
+	{"unblock", CTL_UNBLOCK, WORD_ADDRESS, "ADDRESS", 0, true, "no longer"},
+	{"drift", CTL_DRIFT, WORD_NONE, "[--now] [--last N]", 1 << OPT_NOW | 1 << OPT_LAST, false,
 	    "what others have changed, who, and what it meant"},
-	{"attempts", CTL_ATTEMPTS, "[--last N] [--json]", WORD_NONE, false, 1 << OPT_LAST | 1 << OPT_JSON,
+	{"attempts", CTL_ATTEMPTS, WORD_NONE, "[--last N] [--json]", 1 << OPT_LAST | 1 << OPT_JSON, false,
 	    "packets that statements with `log: true` refused, and whose they were"},
-	{"metrics", CTL_METRICS, "", WORD_NONE, false, 0, "counters, as Prometheus reads them"},
-	{"pause", CTL_PAUSE, "[--for TIME]", WORD_NONE, false, 1 << OPT_FOR,
+	{"metrics", CTL_METRICS, WORD_NONE, "", 0, false, "counters, as Prometheus reads them"},
+	{"pause", CTL_PAUSE, WORD_NONE, "[--for TIME]", 1 << OPT_FOR, false,
 	    "do not heal what others change, for 15 minutes or so long"},
-	{"resume", CTL_PAUSE, "", WORD_NONE, false, 0, "heal again"},
-	{"remove", CTL_REMOVE, "", WORD_NONE, false, 0,
+	{"resume", CTL_PAUSE, WORD_NONE, "", 0, false, "heal again"},
+	{"remove", CTL_REMOVE, WORD_NONE, "", 0, false,
 	    "take all rules down; they stay down until `apply`"},
 };
 enum { NCOMMAND = sizeof command / sizeof command[0] };
@@ -281,9 +281,9 @@ listen_to(int fd)
 {
 	const void *body;
 	struct ipc_in in;
-	int err, status = -1;
+	int status = -1;
 
-	while (status < 0 && (err = ipc_recv_wait(fd, &in, -1)) == 1) {
+	while (status < 0 && ipc_recv_wait(fd, &in, -1) == 1) {
 		if (in.type == CTL_END && !ipc_body(&in, &ctl_end_shape, &body)) {
 			status = (int)((const struct ctl_end *)body)->status;
 		} else if ((in.type == CTL_OUT || in.type == CTL_ERR) &&

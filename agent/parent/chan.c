@@ -52,7 +52,7 @@ asks_late(struct parent *p)
 }
 
 void
-asks_drop(struct parent *p, void *arg)
+asks_drop(struct parent *p, const void *arg)
 {
 	for (int i = 0; i < MOST_ASKS; i++)
 		if (p->ask[i].id && p->ask[i].arg == arg)

@@ -26,6 +26,7 @@ static void
 client_free(struct client *c)
 {
 	struct parent *p = c->p;
+	struct piece *next;
 
 	for (struct client **at = &p->client; *at; at = &(*at)->next)
 		if (*at == c) {
@@ -35,10 +36,8 @@ client_free(struct client *c)
 	p->nclient--;
 	if (c->op)
 		c->op->client = NULL; /* it goes on */
-	while (c->first) {
-		struct piece *x = c->first;
-
-		c->first = x->next;
+	for (struct piece *x = c->first; x; x = next) {
+		next = x->next;
 		free(x);
 	}
 	sd_event_source_disable_unref(c->io);

@@ -238,7 +238,7 @@ ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t wa
 void
 asks_late(struct parent *p);
 void
-asks_drop(struct parent *p, void *arg);
+asks_drop(struct parent *p, const void *arg);
 int
 on_apply(sd_event_source *s, int fd, uint32_t events, void *arg);
 int

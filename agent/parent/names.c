@@ -84,7 +84,7 @@ tell(struct parent *p)
 	int err;
 
 	for (; h.nname < a->nname && h.nname < APPLY_MOST_NAMES; h.nname++)
-		v[h.nname] = (struct apply_name){.kind = a->name[h.nname].kind ? APPLY_UNIT : APPLY_USER,
+		h.name[h.nname] = (struct apply_name){.kind = a->name[h.nname].kind ? APPLY_UNIT : APPLY_USER,
 		    .name = a->name[h.nname].name, .value = a->name[h.nname].value};
 	err = ask_apply(p, APPLY_HOST, &h, -1, APPLY_DONE, ASK_US, hosted, p);
 	if (err)

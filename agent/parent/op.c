@@ -182,7 +182,7 @@ void
 op_end(struct op *o, uint32_t status)
 {
 	struct parent *p = o->p;
-	int *fd[] = {&o->plan, &o->bundle, &o->record};
+	const int held[] = {o->plan, o->bundle, o->record};
 
 	flush(o);
 	if (o->internal)
@@ -196,9 +196,9 @@ op_end(struct op *o, uint32_t status)
 			break;
 		}
 	asks_drop(p, o);
-	for (size_t i = 0; i < sizeof fd / sizeof fd[0]; i++)
-		if (*fd[i] >= 0)
-			close(*fd[i]);
+	for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+		if (held[i] >= 0)
+			close(held[i]);
 	state_about_free(&o->about);
 	free(o->text);
 	free(o->summary);

@@ -63,9 +63,10 @@ static void
 foreign_compare(struct op *o)
 {
 	struct parent *p = o->p;
-	int err = 0;
 
 	if (!*o->why && p->force.number) {
+		int err;
+
 		err = op_load(o, STATE_IN_HISTORY, p->force.number);
 		if (!err) {
 			state_about_free(&o->about);
@@ -137,14 +138,13 @@ drift_told(struct op *o)
 	struct report *r = report_find(o->p, o->report);
 
 	if (r) {
+		char *told = *o->why ? strdup(o->why) : o->text;
+
+		if (!*o->why)
+			o->text = NULL;
 		free(r->boxes);
 		r->differences = o->differences;
-		if (*o->why)
-			r->boxes = strdup(o->why);
-		else {
-			r->boxes = o->text;
-			o->text = NULL;
-		}
+		r->boxes = told;
 		log_say(LOG_IS_WARNING, (struct log_field[]){{"WHAT", r->what}, {"PROGRAM", r->program},
 		    {NULL, NULL}}, "drift %" PRIu64 ": %s", r->number,
 		    *o->why ? o->why : o->summary ? o->summary : "");
@@ -246,7 +246,7 @@ report_event(struct parent *p, struct ipc_in *in)
 {
 	const struct apply_event *e;
 	const void *body;
-	struct report r = {.uid = UINT32_MAX};
+	struct report r;
 	int fd;
 
 	if (ipc_body(in, &apply_tell_shape[APPLY_EVENT], &body))

@@ -17,8 +17,6 @@
 
 enum { WAIT_MS = 5000 };
 
-extern char **environ;
-
 static char *const child_argv[SPAWN_NASK][3] = {
 	[SPAWN_COMPILE] = {(char[]){"mailreeved"}, (char[]){"--role=compile"}, NULL},
 	[SPAWN_NAMES] = {(char[]){"mailreeved"}, (char[]){"--role=names"}, NULL},

@@ -25,8 +25,6 @@
 
 enum { BACKLOG = 32, STOP_MS = 3000, MOST_ROLE_ARGS = 12 };
 
-extern char **environ;
-
 uint64_t
 now_us(int clock)
 {

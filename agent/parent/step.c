@@ -88,11 +88,12 @@ take_names(struct state_about *a, const struct apply_name *v, uint32_t n)
 	if (n && !a->name)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
-		a->name[i] = (struct state_name){.kind = v[i].kind != APPLY_USER,
-		    .name = strdup(v[i].name), .value = UINT64_MAX};
-		if (!a->name[i].name)
+		char *copy = strdup(v[i].name);
+
+		if (!copy)
 			return -ENOMEM;
-		a->nname++;
+		a->name[a->nname++] = (struct state_name){.kind = v[i].kind != APPLY_USER, .name = copy,
+		    .value = UINT64_MAX};
 	}
 	return 0;
 }
@@ -131,7 +132,7 @@ compiled(void *arg, struct ipc_in *in, const char *why)
 	const void *body;
 	int err;
 
-	if (in && !why && ipc_body(in, &compile_result_shape, &body))
+	if (!why && (!in || ipc_body(in, &compile_result_shape, &body)))
 		why = "the compile child answered with what is no answer";
 	if (why) {
 		p->n.compile_errors++;
@@ -212,7 +213,7 @@ named(void *arg, struct ipc_in *in, const char *why)
 	const void *body;
 	uint32_t k = 0;
 
-	if (in && !why && ipc_body(in, &spawn_names_shape, &body))
+	if (!why && (!in || ipc_body(in, &spawn_names_shape, &body)))
 		why = "the names child answered with what is no answer";
 	if (why) {
 		trouble(o, 3, "%s", why);
@@ -324,7 +325,7 @@ compared(void *arg, struct ipc_in *in, const char *why)
 	const void *body;
 	int err;
 
-	if (in && !why && ipc_body(in, &compile_result_shape, &body))
+	if (!why && (!in || ipc_body(in, &compile_result_shape, &body)))
 		why = "the compile child answered with what is no answer";
 	if (why) {
 		trouble(o, 3, "the comparison failed: %s", why);

@@ -226,10 +226,8 @@ state_about_copy(struct state_about *out, const struct state_about *a)
 	for (uint32_t i = 0; i < a->nname && ok; i++) {
 		out->name[i] = a->name[i];
 		out->name[i].name = strdup(a->name[i].name);
-		if (out->name[i].name)
-			out->nname++;
-		else
-			ok = false;
+		ok = out->name[i].name != NULL;
+		out->nname += ok;
 	}
 	if (!ok)
 		state_about_free(out);
@@ -295,10 +293,10 @@ take_name(struct state_about *a, uint32_t kind, char *value)
 			return false;
 		a->name = more;
 	}
-	struct state_name n = {.kind = kind, .name = strdup(name), .value = x};
-	if (!n.name)
+	char *copy = strdup(name);
+	if (!copy)
 		return false;
-	a->name[a->nname++] = n;
+	a->name[a->nname++] = (struct state_name){.kind = kind, .name = copy, .value = x};
 	return true;
 }
 
