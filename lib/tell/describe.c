@@ -320,6 +320,59 @@ put_value(struct buf *out, struct flow *f, enum flow_field x, u128 v)
 	}
 }
 
+/* The values from lo to hi of users or units, each name by itself; of those that no name has
+ * nothing is said. */
+static void
+put_names(struct buf *out, struct flow *f, enum flow_field x, u128 lo, u128 hi, const char **sep)
+{
+	u128 first = x == FLOW_USER ? FLOW_USER_NAMES : FLOW_UNIT_NONE + 1;
+	u128 end = first + (x == FLOW_USER ? flow_user_count(f) : flow_unit_count(f));
+
+	if (x == FLOW_USER && lo < first) {
+		u128 last = hi < first ? hi : first - 1;
+		buf_str(out, *sep);
+		put_value(out, f, x, lo);
+		if (last != lo) {
+			buf_chr(out, '-');
+			put_value(out, f, x, last);
+		}
+		*sep = ", ";
+	}
+	for (u128 v = lo > first ? lo : first; v <= hi && v < end; v++) {
+		buf_str(out, *sep);
+		put_value(out, f, x, v);
+		*sep = ", ";
+	}
+}
+
+/* Users or units. Where those that no policy names are among them, the others are the few. */
+static void
+put_named(struct buf *out, struct flow *f, enum flow_field x, const struct flow_ival *v, size_t n)
+{
+	const char *sep = "";
+	u128 none = x == FLOW_USER ? FLOW_USER_NONE : FLOW_UNIT_NONE, next = 0;
+	bool most = v[0].lo <= none && none <= v[0].hi;
+
+	most = most || (v[n - 1].lo <= none && none <= v[n - 1].hi);
+	if (!most) {
+		for (size_t i = 0; i < n; i++)
+			put_names(out, f, x, v[i].lo, v[i].hi, &sep);
+		if (!*sep)
+			buf_str(out, x == FLOW_USER ? "another user" : "another unit");
+		return;
+	}
+	sep = "all but ";
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].lo > next)
+			put_names(out, f, x, next, v[i].lo - 1, &sep);
+		next = v[i].hi + 1;
+	}
+	if (x == FLOW_UNIT && next)
+		put_names(out, f, x, next, U128_MAX, &sep);
+	if (*sep == 'a')
+		buf_str(out, "any that no policy names");
+}
+
 /* Intervals of a field as words: addresses as prefixes or ranges with their
  * count, ports, dates. */
 static void
@@ -343,6 +396,10 @@ describe_ivals(struct buf *out, struct flow *f, enum flow_field x,
 				buf_printf(out, "before %s", describe_second(a, (uint64_t)v[i].hi + 1));
 		}
 		arena_free(a);
+		return;
+	}
+	if (n && (x == FLOW_USER || x == FLOW_UNIT)) {
+		put_named(out, f, x, v, n);
 		return;
 	}
 	if (is_interface(x) && n && !v[0].lo && v[n - 1].hi == U128_MAX) {
