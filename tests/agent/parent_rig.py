@@ -94,6 +94,12 @@ def wait_for(what, seconds=10.0, every=0.02):
         time.sleep(every)
 
 
+def children(pid):
+    with contextlib.suppress(OSError):
+        return [int(x) for x in pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+    return []
+
+
 class Answer:
     def __init__(self, r):
         self.status, self.out, self.err = r.returncode, r.stdout, r.stderr
@@ -178,20 +184,13 @@ class Agent:
     def roles(self):
         """pid of each process below the agent, by its role."""
         out = {}
-        for p in pathlib.Path('/proc').glob('[0-9]*'):
+        for pid in children(self.process.pid):
             with contextlib.suppress(OSError):
-                argv = (p / 'cmdline').read_bytes().split(b'\0')
+                argv = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
                 role = next((a[7:].decode() for a in argv if a.startswith(b'--role=')), None)
-                if role and os.fsencode(self.daemon) in argv[0]:
-                    out[role] = int(p.name)
+                if role:
+                    out[role] = pid
         return out
-
-    def child(self):
-        """The pid of the child that the spawner has now, or None."""
-        spawner = self.roles().get('spawner')
-        with contextlib.suppress(OSError, ValueError):
-            return int(pathlib.Path(f'/proc/{spawner}/task/{spawner}/children').read_text().split()[0])
-        return None
 
     def end(self):
         self.stop()

@@ -309,7 +309,7 @@ def a_compile_child_that_is_killed_is_named():
     for sig, word in ((signal.SIGKILL, 'signal 9'), (signal.SIGSYS, 'its jail forbids')):
         spawner = a.roles()['spawner']
         c = subprocess.Popen([CTL, 'apply', '--run', str(a.run)], stderr=subprocess.PIPE, text=True)
-        pid = wait_for(lambda: child_of(spawner), 10, 0.001)
+        pid = wait_for(lambda: rig.children(spawner), 10, 0.001)[0]
         os.kill(pid, sig)
         err = c.communicate(timeout=50)[1]
         verdict(c.returncode == 3 and 'compile child was killed' in err and word in err, word, err)
@@ -319,17 +319,12 @@ def a_compile_child_that_is_killed_is_named():
     a.end()
 
 
-def child_of(pid):
-    words = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    return int(words[0]) if words else None
-
-
 def a_compile_child_that_hangs_is_ended():
     a = agent().start()
     a.write_large()
     spawner = a.roles()['spawner']
     c = subprocess.Popen([CTL, 'apply', '--run', str(a.run)], stderr=subprocess.PIPE, text=True)
-    os.kill(wait_for(lambda: child_of(spawner), 10, 0.001), signal.SIGSTOP)
+    os.kill(wait_for(lambda: rig.children(spawner), 10, 0.001)[0], signal.SIGSTOP)
     r = a.ctl('apply')
     verdict(r and r.status == 1 and 'busy' in r.err, 'it answers meanwhile', r)
     err = c.communicate(timeout=50)[1]
@@ -542,7 +537,7 @@ def without_a_root_parent_it_works_the_same():
 
 
 TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__module__', '') == '__main__'
-         and k not in ('agent', 'child_of')]
+         and k not in ('agent',)]
 
 if __name__ == '__main__':
     rig.inside()
