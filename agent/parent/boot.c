@@ -252,10 +252,21 @@ run_boot(struct op *o)
 		if (n)
 			log_say(LOG_IS_WARNING, NULL, "it is not known which generation was in force: the newest "
 			    "is taken");
-		p->current = n ? list[n - 1] : 0;
+		p->current = 0;
+		for (uint32_t i = n; i > 0 && !p->current; i--)
+			if (was_good(p, list[i - 1]))
+				p->current = list[i - 1];
 	}
 	p->waiting = false;
 	to = decide(p, o, p->current);
+	/* those that a death kept from the kernel were never in force */
+	for (uint32_t i = n; i > 0 && !err && list[i - 1] > p->current; i--) {
+		char ended[16];
+
+		state_how_ended(p->state, list[i - 1], ended, sizeof ended);
+		if (!*ended && list[i - 1] != to)
+			state_drop(p->state, STATE_IN_HISTORY, list[i - 1]);
+	}
 	if (to == 0) {
 		if (p->reverted_at_boot) {
 			p->reverted_at_boot = false;
@@ -273,7 +284,7 @@ run_boot(struct op *o)
 	}
 	err = op_load(o, STATE_IN_HISTORY, to);
 	while (err && n) {
-		if (list[n - 1] != to && list[n - 1] < to) {
+		if (list[n - 1] < to && was_good(p, list[n - 1])) {
 			log_say(LOG_IS_WARNING, NULL, "generation %u cannot be read (%s): %u is taken", to,
 			    strerror(-err), list[n - 1]);
 			err = op_load(o, STATE_IN_HISTORY, list[n - 1]);

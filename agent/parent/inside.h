@@ -325,6 +325,9 @@ void
 run_pause(struct op *o);
 void
 run_remove(struct op *o);
+/* Whether a generation was in force and was not taken back: one to go back to. */
+bool
+was_good(struct parent *p, uint32_t n);
 /* The one in force from now on. */
 void
 force_set(struct parent *p, uint32_t number, struct state_about *about);

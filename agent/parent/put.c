@@ -36,6 +36,18 @@ force_set(struct parent *p, uint32_t number, struct state_about *about)
 	notify_status(p);
 }
 
+bool
+was_good(struct parent *p, uint32_t n)
+{
+	char ended[128];
+
+	state_how_ended(p->state, n, ended, sizeof ended);
+	/* in force, confirmed, replaced by, taken down by; not: reverted, rolled back, waiting, and
+	   nothing where a death came before the kernel had it */
+	return n == p->current || (*ended && strncmp(ended, "reverted", 8) != 0 &&
+	    strncmp(ended, "rolled back", 11) != 0 && strncmp(ended, "waiting", 7) != 0);
+}
+
 /* ---- a confirm that is waited for --------------------------------------------------------- */
 
 static int
@@ -421,7 +433,7 @@ go_back(struct op *o)
 		n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
 		while (n && err) {
 			o->target = list[--n];
-			if (o->target < p->pending.now)
+			if (o->target < p->pending.now && was_good(p, o->target))
 				err = op_load(o, STATE_IN_HISTORY, o->target);
 		}
 		if (!err)
@@ -473,7 +485,7 @@ void
 run_rollback(struct op *o)
 {
 	struct parent *p = o->p;
-	uint32_t list[STATE_HISTORY + 8], n, back = o->number ? o->number : 1, i;
+	uint32_t list[STATE_HISTORY + 8], n, back = o->number ? o->number : 1, seen = 0, i;
 	int err;
 
 	if (p->waiting) {
@@ -485,13 +497,16 @@ run_rollback(struct op *o)
 		return;
 	}
 	n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
-	for (i = n; i > 0 && list[i - 1] >= p->current && p->current; i--)
-		;
-	if (back > i) {
-		op_fail(o, 1, "there are only %u generations before the present one: mailreevectl history", i);
+	for (i = n; i > 0 && seen < back; i--)
+		if ((!p->current || list[i - 1] < p->current) && was_good(p, list[i - 1])) {
+			o->target = list[i - 1];
+			seen++;
+		}
+	if (seen < back) {
+		op_fail(o, 1, "there are only %u generations before the present one: mailreevectl history",
+		    seen);
 		return;
 	}
-	o->target = list[i - back];
 	err = op_load(o, STATE_IN_HISTORY, o->target);
 	if (err) {
 		op_fail(o, 3, "generation %u cannot be read: %s", o->target, strerror(-err));

@@ -175,6 +175,18 @@ def machine_started_anew():
         a.end()
 
 
+def rollback_passes_over_what_was_taken_back():
+    a = begin()
+    apply_confirm(a)
+    verdict(wait_for(lambda: refused_ports() == {25}, SECONDS + 1), 'reverted', a.said())
+    a.write(587)
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {587}, 'another')
+    r = a.ctl('rollback')
+    verdict(r.status == 0 and refused_ports() == {25}, 'back to what was in force before it', r)
+    verdict('not confirmed in time' in a.ctl('history').out, 'history tells', a.ctl('history'))
+    a.finish()
+
+
 def a_first_apply_reverts_to_nothing():
     a = Agent(ARGS.daemon, ARGS.ctl, port=None)
     a.policy.write_text('mailreeve: 1\nname: x\n')
@@ -245,7 +257,7 @@ def state_is_old_or_new_whenever_the_agent_dies():
 def cases():
     return [confirmed_in_time_it_stays, rollback_does_not_wait_for_the_deadline, client_killed,
             agent_killed_and_started_again, agent_killed_again_and_again, agent_dead_at_the_deadline,
-            machine_started_anew, a_first_apply_reverts_to_nothing,
+            machine_started_anew, rollback_passes_over_what_was_taken_back, a_first_apply_reverts_to_nothing,
             state_is_old_or_new_whenever_the_agent_dies]
 
 
