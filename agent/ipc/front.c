@@ -27,6 +27,7 @@ static const struct ipc_field seal_rows[] = {
 	{IPC_LIST, offsetof(struct front_seal, rcpt), offsetof(struct front_seal, nrcpt), &rcpt_shape,
 	    FRONT_MOST_RCPT},
 	{IPC_U32, offsetof(struct front_seal, more)},
+	{IPC_U64, offsetof(struct front_seal, not_before)},
 };
 static const struct ipc_field drop_rows[] = {
 	{IPC_U64, offsetof(struct front_drop, token)},
@@ -37,12 +38,17 @@ static const struct ipc_field keep_rows[] = {
 	    FRONT_MOST_KEEP},
 	{IPC_U32, offsetof(struct front_keep, more)},
 };
+static const struct ipc_field resolve_rows[] = {
+	{IPC_U64, offsetof(struct front_resolve, token)},
+	{IPC_TEXT, offsetof(struct front_resolve, domain), .most = 256},
+};
 
 const struct ipc_shape front_ask_shape[FRONT_NASK] = {
 	[FRONT_ARRIVE] = IPC_SHAPE("arrive", struct front_arrive, arrive_rows),
 	[FRONT_SEAL] = IPC_SHAPE("seal", struct front_seal, seal_rows),
 	[FRONT_DROP] = IPC_SHAPE("drop", struct front_drop, drop_rows),
 	[FRONT_KEEP] = IPC_SHAPE("keep", struct front_keep, keep_rows),
+	[FRONT_RESOLVE] = IPC_SHAPE("resolve", struct front_resolve, resolve_rows),
 };
 
 static const struct ipc_field arrived_rows[] = {
@@ -59,9 +65,14 @@ static const struct ipc_field settled_rows[] = {
 	{IPC_TEXT, offsetof(struct front_settled, text)},
 	{IPC_U32, offsetof(struct front_settled, delivered)},
 };
+static const struct ipc_field resolved_rows[] = {
+	{IPC_U64, offsetof(struct front_resolved, token)},
+	{IPC_U32, offsetof(struct front_resolved, answer)},
+};
 
 const struct ipc_shape front_tell_shape[FRONT_NTELL] = {
 	[FRONT_ARRIVED] = IPC_SHAPE("arrived", struct front_arrived, arrived_rows),
 	[FRONT_SETTLED] = IPC_SHAPE("settled", struct front_settled, settled_rows),
 	[FRONT_KEPT] = IPC_SHAPE("kept", struct front_keep, keep_rows),
+	[FRONT_RESOLVED] = IPC_SHAPE("resolved", struct front_resolved, resolved_rows),
 };

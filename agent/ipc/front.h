@@ -20,6 +20,8 @@ enum front_ask {
 	FRONT_DROP,                /* front_drop */
 	FRONT_KEEP,                /* front_keep: a small state to be kept; no answer */
 	FRONT_READY,               /* - : front listens; the queue answers FRONT_KEPT */
+	FRONT_RESOLVE,             /* front_resolve: may mail for a name go anywhere; the queue asks the role
+	                              relay (RELAY_RESOLVE) and answers FRONT_RESOLVED */
 	FRONT_NASK
 };
 
@@ -27,6 +29,7 @@ enum front_tell {
 	FRONT_ARRIVED = 1,         /* front_arrived, fd 0 where err is 0 */
 	FRONT_SETTLED,             /* front_settled */
 	FRONT_KEPT,                /* front_keep: what was kept last; n 0: nothing */
+	FRONT_RESOLVED,            /* front_resolved */
 	FRONT_NTELL
 };
 
@@ -56,6 +59,7 @@ struct front_seal {
 	struct front_rcpt *rcpt;   /* a message of more recipients comes in several seals: `more` */
 	uint32_t nrcpt;
 	uint32_t more;             /* 1: another seal with more recipients follows, then it counts */
+	uint64_t not_before;       /* a limit puts it off: not to be sent before this second since 1970; 0 */
 };
 
 struct front_drop {
@@ -74,6 +78,22 @@ struct front_keep {
 	const uint8_t *bytes;
 	uint32_t n;
 	uint32_t more;             /* 1: it goes on in the next message of that name */
+};
+
+/* `token` is front's number of the question, unlike those of messages. No answer within
+ * FRONT_RESOLVE_MS is a deferral. */
+enum { FRONT_RESOLVE_MS = 5000 };
+
+struct front_resolve {
+	uint64_t token;
+	const char *domain;        /* as written in the address: no address literal */
+};
+
+enum front_name { FRONT_NAME_MX, FRONT_NAME_ADDRESS, FRONT_NAME_NONE, FRONT_NAME_NOT_NOW };
+
+struct front_resolved {
+	uint64_t token;
+	uint32_t answer;           /* enum front_name, whose values are those of enum relay_name */
 };
 
 extern const struct ipc_shape front_ask_shape[FRONT_NASK], front_tell_shape[FRONT_NTELL];

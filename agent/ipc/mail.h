@@ -18,12 +18,18 @@ enum mail_ask {
 	MAIL_CREDENTIAL,           /* mail_credential, fd 0 where `gone` is 0: to relay alone */
 	MAIL_STOP,                 /* - : take nothing new, end what is under way, then end. The parent waits
 	                              some seconds for the process, then kills it */
-	MAIL_NAMES,                /* apply_host: what this host's users and control groups are: to front alone */
+	MAIL_NAMES,                /* apply_host: what this host's users and control groups are: to front alone. It
+	                              adds to those told before; one told again has its new number */
+	MAIL_COUNT,                /* - : how do you do, in numbers -> MAIL_COUNTED with its id */
 	MAIL_NASK
 };
 
 enum mail_tell {
 	MAIL_TAKEN = 1,            /* mail_taken */
+	MAIL_WANT,                 /* apply_host, values UINT64_MAX: names that front has to know before it goes over
+	                              to the policy just told; the parent answers MAIL_NAMES with all of them, those
+	                              that nobody has as UINT64_MAX. Without an answer it goes over in 5 s */
+	MAIL_COUNTED,              /* mail_counted */
 	MAIL_NTELL
 };
 
@@ -43,6 +49,20 @@ struct mail_credential {
 struct mail_taken {
 	uint32_t err;              /* errno; 0: it holds from now on */
 	const char *text;          /* what was wrong, in words, never a secret; "" */
+};
+
+/* Numbers of a role, for status and metrics. */
+enum { MAIL_MOST_COUNTS = 200 };
+
+struct mail_count {
+	const char *name;          /* as Prometheus writes them: "front_messages_total", labels and all */
+	uint64_t value;
+};
+
+struct mail_counted {
+	struct mail_count *count;
+	uint32_t ncount;
+	const char *text;          /* what is wrong at the moment, in words; "" */
 };
 
 extern const struct ipc_shape mail_ask_shape[MAIL_NASK];   /* size 0: no body */
