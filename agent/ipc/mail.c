@@ -12,6 +12,63 @@ static const struct ipc_field names_rows[] = {
 	{IPC_LIST, offsetof(struct apply_host, name), offsetof(struct apply_host, nname),
 	    &apply_name_shape, APPLY_MOST_NAMES},
 };
+static const struct ipc_field id_rows[] = {
+	{.kind = IPC_TEXT, .at = offsetof(struct mail_id, text), .most = 32},
+};
+static const struct ipc_shape id_shape = IPC_SHAPE("id", struct mail_id, id_rows);
+static const struct ipc_field queue_rows[] = {
+	{IPC_U32, offsetof(struct mail_queue, op)},
+	{IPC_LIST, offsetof(struct mail_queue, id), offsetof(struct mail_queue, nid), &id_shape,
+	    MAIL_MOST_IDS},
+	{IPC_TEXT, offsetof(struct mail_queue, relay)},
+	{.kind = IPC_TEXT, .at = offsetof(struct mail_queue, why), .most = 512},
+	{IPC_U32, offsetof(struct mail_queue, json)},
+	{IPC_U32, offsetof(struct mail_queue, most)},
+};
+static const struct ipc_field answer_rows[] = {
+	{IPC_U32, offsetof(struct mail_answer, err)},
+	{IPC_TEXT, offsetof(struct mail_answer, text)},
+	{IPC_U32, offsetof(struct mail_answer, done)},
+	{IPC_U32, offsetof(struct mail_answer, file)},
+};
+static const struct ipc_field relay_rows[] = {
+	{.kind = IPC_TEXT, .at = offsetof(struct mail_relay_status, relay), .most = 128},
+	{IPC_U32, offsetof(struct mail_relay_status, pending)},
+	{IPC_U32, offsetof(struct mail_relay_status, sending)},
+	{IPC_U32, offsetof(struct mail_relay_status, held)},
+	{IPC_U64, offsetof(struct mail_relay_status, oldest)},
+	{IPC_U32, offsetof(struct mail_relay_status, well)},
+	{IPC_U32, offsetof(struct mail_relay_status, alarm)},
+	{IPC_U32, offsetof(struct mail_relay_status, down)},
+	{IPC_U32, offsetof(struct mail_relay_status, connections)},
+	{.kind = IPC_TEXT, .at = offsetof(struct mail_relay_status, text), .most = 80},
+};
+static const struct ipc_shape relay_shape = IPC_SHAPE("relay", struct mail_relay_status, relay_rows);
+static const struct ipc_field status_rows[] = {
+	{IPC_U32, offsetof(struct mail_status, messages)},
+	{IPC_U64, offsetof(struct mail_status, bytes)},
+	{IPC_U64, offsetof(struct mail_status, oldest)},
+	{IPC_U32, offsetof(struct mail_status, arriving)},
+	{IPC_U32, offsetof(struct mail_status, sending)},
+	{IPC_U32, offsetof(struct mail_status, held)},
+	{IPC_U32, offsetof(struct mail_status, damaged)},
+	{IPC_U32, offsetof(struct mail_status, unreadable)},
+	{IPC_U32, offsetof(struct mail_status, sick)},
+	{IPC_U64, offsetof(struct mail_status, accepted)},
+	{IPC_U64, offsetof(struct mail_status, through)},
+	{IPC_U64, offsetof(struct mail_status, refused)},
+	{IPC_U64, offsetof(struct mail_status, failed)},
+	{IPC_U64, offsetof(struct mail_status, delivered)},
+	{IPC_U64, offsetof(struct mail_status, deferred)},
+	{IPC_U64, offsetof(struct mail_status, bounced)},
+	{IPC_U64, offsetof(struct mail_status, reports)},
+	{IPC_U64, offsetof(struct mail_status, reports_left_out)},
+	{IPC_U64, offsetof(struct mail_status, commits)},
+	{IPC_U64, offsetof(struct mail_status, committed)},
+	{IPC_U64, offsetof(struct mail_status, doubts)},
+	{IPC_LIST, offsetof(struct mail_status, relay), offsetof(struct mail_status, nrelay),
+	    &relay_shape, MAIL_MOST_RELAYS},
+};
 static const struct ipc_field taken_rows[] = {
 	{IPC_U32, offsetof(struct mail_taken, err)},
 	{IPC_TEXT, offsetof(struct mail_taken, text)},
@@ -31,10 +88,13 @@ const struct ipc_shape mail_ask_shape[MAIL_NASK] = {
 	[MAIL_POLICY] = IPC_SHAPE("policy", struct mail_policy, policy_rows),
 	[MAIL_CREDENTIAL] = IPC_SHAPE("credential", struct mail_credential, credential_rows),
 	[MAIL_NAMES] = IPC_SHAPE("names", struct apply_host, names_rows),
+	[MAIL_QUEUE] = IPC_SHAPE("queue", struct mail_queue, queue_rows),
 };
 
 const struct ipc_shape mail_tell_shape[MAIL_NTELL] = {
 	[MAIL_TAKEN] = IPC_SHAPE("taken", struct mail_taken, taken_rows),
+	[MAIL_ANSWER] = IPC_SHAPE("answer", struct mail_answer, answer_rows),
+	[MAIL_STATUS_IS] = IPC_SHAPE("status", struct mail_status, status_rows),
 	[MAIL_WANT] = IPC_SHAPE("want", struct apply_host, names_rows),
 	[MAIL_COUNTED] = IPC_SHAPE("counted", struct mail_counted, counted_rows),
 };

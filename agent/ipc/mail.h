@@ -21,6 +21,8 @@ enum mail_ask {
 	MAIL_NAMES,                /* apply_host: what this host's users and control groups are: to front alone. It
 	                              adds to those told before; one told again has its new number */
 	MAIL_COUNT,                /* - : how do you do, in numbers -> MAIL_COUNTED with its id */
+	MAIL_QUEUE,                /* mail_queue: what people ask of the queue: to queue alone -> MAIL_ANSWER */
+	MAIL_STATUS,               /* - : to queue alone -> MAIL_STATUS_IS */
 	MAIL_NASK
 };
 
@@ -30,6 +32,8 @@ enum mail_tell {
 	                              to the policy just told; the parent answers MAIL_NAMES with all of them, those
 	                              that nobody has as UINT64_MAX. Without an answer it goes over in 5 s */
 	MAIL_COUNTED,              /* mail_counted */
+	MAIL_ANSWER,               /* mail_answer, with fd 0 where `file` is 1 */
+	MAIL_STATUS_IS,            /* mail_status */
 	MAIL_NTELL
 };
 
@@ -63,6 +67,71 @@ struct mail_counted {
 	struct mail_count *count;
 	uint32_t ncount;
 	const char *text;          /* what is wrong at the moment, in words; "" */
+};
+
+/* ---- the queue, for people -------------------------------------------------- */
+
+enum mail_queue_op {
+	MAIL_QUEUE_LIST = 1,       /* a line a message; of `relay` alone; at most `most` (0: all) */
+	MAIL_QUEUE_SHOW,           /* one message: envelope, recipients, the header of its content */
+	MAIL_QUEUE_RETRY,          /* these `id`s are due now; */
+	MAIL_QUEUE_HOLD,           /* kept, until */
+	MAIL_QUEUE_RELEASE,        /* released; */
+	MAIL_QUEUE_DROP,           /* given up, without a report, `why` in the trace */
+	MAIL_QUEUE_FLUSH,          /* all mail (of `relay`) is due now */
+	MAIL_QUEUE_TRACE,          /* one message's life, line by line, also of one that has gone */
+	MAIL_QUEUE_NOP
+};
+
+enum { MAIL_MOST_IDS = 1000, MAIL_MOST_TEXT = 32 << 20 };
+
+struct mail_id {
+	const char *text;          /* 16 hex digits (spool_id_text) */
+};
+
+struct mail_queue {
+	uint32_t op;               /* enum mail_queue_op */
+	struct mail_id *id;
+	uint32_t nid;
+	const char *relay, *why;   /* "" */
+	uint32_t json;             /* LIST, SHOW: JSON, an object a message */
+	uint32_t most;
+};
+
+struct mail_answer {
+	uint32_t err;              /* errno; 0: all of it is done. ENOENT: `text` names who is not there */
+	const char *text;          /* in words, for people; "" */
+	uint32_t done;             /* messages that it was done to, that are told */
+	uint32_t file;             /* 1: fd 0 is a sealed memory file of what is told */
+};
+
+enum { MAIL_MOST_RELAYS = 256 };
+
+struct mail_relay_status {
+	const char *relay;
+	uint32_t pending, sending, held; /* messages */
+	uint64_t oldest;           /* ms since 1970; UINT64_MAX none */
+	uint32_t well, alarm;      /* as in relay_state */
+	uint32_t down;             /* 1: left alone for a while, for it failed */
+	uint32_t connections;
+	const char *text;          /* what is wrong; "" */
+};
+
+struct mail_status {
+	uint32_t messages;         /* in the queue */
+	uint64_t bytes, oldest;    /* oldest: ms since 1970; UINT64_MAX none */
+	uint32_t arriving, sending, held;
+	uint32_t damaged, unreadable, sick; /* spool_found() */
+	/* counters, since the role began */
+	uint64_t accepted;         /* 250 said to programs, of it: */
+	uint64_t through;          /* by the relay itself */
+	uint64_t refused, failed;  /* by a relay; for want of space and the like */
+	uint64_t delivered, deferred, bounced; /* recipients of queued mail; bounced: 5xx or too old */
+	uint64_t reports, reports_left_out; /* made; left out, for the sender had had too many */
+	uint64_t commits, committed; /* group commits; messages in them */
+	uint64_t doubts;           /* lost after their end was sent: a duplicate is possible */
+	struct mail_relay_status *relay; /* with mail, or with something wrong */
+	uint32_t nrelay;
 };
 
 extern const struct ipc_shape mail_ask_shape[MAIL_NASK];   /* size 0: no body */

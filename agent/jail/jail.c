@@ -86,7 +86,8 @@ jail_caps(uint64_t keep)
 static int
 allow(int set, const struct jail_path *p, uint64_t handled)
 {
-	struct landlock_path_beneath_attr a = {.parent_fd = open(p->path, O_PATH | O_CLOEXEC)};
+	struct landlock_path_beneath_attr a = {.parent_fd = p->path ? open(p->path, O_PATH | O_CLOEXEC) :
+	    fcntl(p->dir, F_DUPFD_CLOEXEC, 0)};
 	struct stat st;
 	int err = 0;
 

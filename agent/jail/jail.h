@@ -28,9 +28,10 @@ jail_caps(uint64_t keep);
 
 /* A folder or file that stays open to the process. */
 struct jail_path {
-	const char *path;          /* one that is not there is passed over */
+	const char *path;          /* one that is not there is passed over; NULL: the folder `dir` */
 	bool write;                /* else reading only */
 	bool exec;                 /* programs in it may be run */
+	int dir;
 };
 
 /* Only these files, by Landlock (linux/landlock.h), and no TCP connect or bind where the kernel can
@@ -43,7 +44,8 @@ int
 jail_landlock_connect(const struct jail_path *path, unsigned n);
 
 /* The system calls of a role. */
-enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_RELAY, JAIL_NPROFILE };
+enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_RELAY, JAIL_QUEUE,
+	JAIL_NPROFILE };
 
 /* Allows the profile's system calls; any other kills the process (SIGSYS), which is told by
  * its parent. Sockets only of the families that the profile names, else EAFNOSUPPORT. Children

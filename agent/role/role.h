@@ -51,4 +51,40 @@ struct role_attempts {
 int
 role_attempts(const struct role_attempts *r);
 
+/* relay: speaks with the policy's relays (ipc/relay.h, ipc/mail.h). */
+struct role_relay {
+	int queue;                 /* channel to the role queue */
+	int parent;                /* channel to the parent */
+	const char *const *ca;     /* files and folders of roots, of CA files the policy names, that stay readable
+	                              beside the system's (/etc/ssl, /usr/share/ca-certificates,
+	                              /etc/mailreeve); paths cannot be added to a jail later */
+	unsigned nca;
+	const char *servers;       /* name servers in place of resolv.conf's (dns/dns.h); NULL: those */
+	uid_t uid;                 /* to become; one's own: no change */
+	gid_t gid;
+	bool no_jail;              /* for debuggers: give up nothing */
+};
+
+/* The role relay, until a channel closes or MAIL_STOP has been seen to. Descriptors stay the caller's. 0, or
+ * 1 with a sentence in the log. Needs no capability, and keeps none; it may connect, and write no file. */
+int
+role_relay(const struct role_relay *r);
+
+/* queue: owns the spool and its schedule (ipc/front.h, ipc/relay.h, ipc/mail.h). */
+struct role_queue {
+	int front;                 /* channel to the role front */
+	int relay;                 /* channel to the role relay */
+	int parent;                /* channel to the parent */
+	int spool;                 /* the spool's folder (spool/spool.h) */
+	uid_t uid;                 /* to become; one's own: no change */
+	gid_t gid;
+	bool no_jail;              /* for debuggers: give up nothing */
+};
+
+/* The role queue, until a channel closes or MAIL_STOP has been seen to. Descriptors stay the caller's. 0, or
+ * 1 with a sentence in the log. Needs no capability, and keeps none; it makes no socket, and opens no file
+ * outside the spool but the time zones'. */
+int
+role_queue(const struct role_queue *r);
+
 #endif

@@ -150,6 +150,15 @@ spool_arrival_fd(const struct spool_arrival *a, uint64_t *offset)
 }
 
 int
+spool_arrival_reader(const struct spool_arrival *a)
+{
+	char name[SPOOL_NAME];
+
+	new_name(a, name);
+	return io_open(a->s->queue, name, O_RDONLY);
+}
+
+int
 spool_adopt_own(struct spool_arrival *a, uint64_t size)
 {
 	assert(!a->size);

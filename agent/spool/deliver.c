@@ -1,6 +1,7 @@
 /* Claims, their ends, and events. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,7 @@ claim_new(struct spool *s, struct part *p, struct spool_message *m, struct spool
 		r->state = SPOOL_SENDING;
 	}
 	c->e = p->e;
+	c->queue = s->queue;
 	c->part = p;
 	c->m = *m;
 	c->next = s->claims;
@@ -154,6 +156,15 @@ spool_claim_message(const struct spool_claim *c, const uint32_t **which, size_t 
 	*which = c->which;
 	*n = c->n;
 	return &c->m;
+}
+
+int
+spool_claim_reader(const struct spool_claim *c)
+{
+	char name[SPOOL_NAME];
+
+	file_name(c->e, name);
+	return io_open(c->queue, name, O_RDONLY);
 }
 
 /* ---- the end of a claim ---- */
@@ -424,6 +435,12 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 		entry_attend(s, e, now + LATER);
 	}
 	return 1;
+}
+
+uint64_t
+spool_event_wake(const struct spool *s)
+{
+	return s->attention.n ? s->attention.v[0]->key : UINT64_MAX;
 }
 
 int

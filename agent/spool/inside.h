@@ -102,6 +102,7 @@ struct spool_claim {
 	struct spool_claim *next;
 	struct spool_message m;
 	struct entry *e;
+	int queue;                   /* the spool's */
 	struct part *part;
 	uint32_t *which;
 	size_t n;

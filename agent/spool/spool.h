@@ -220,6 +220,11 @@ spool_write(struct spool_arrival *a, const void *p, size_t n);
 int
 spool_arrival_fd(const struct spool_arrival *a, uint64_t *offset);
 
+/* A descriptor of the same file for reading alone, the caller's, for who must not write; or
+ * a negative errno. */
+int
+spool_arrival_reader(const struct spool_arrival *a);
+
 /* Says that `size` bytes stand behind that offset. They are read once, for
  * the checksum; fewer: -ENODATA. */
 int
@@ -305,6 +310,10 @@ spool_claim(struct spool *s, const char *relay, uint64_t now, struct spool_claim
 const struct spool_message *
 spool_claim_message(const struct spool_claim *c, const uint32_t **which, size_t *n);
 
+/* A descriptor of the message's file for reading alone, the caller's; or a negative errno. */
+int
+spool_claim_reader(const struct spool_claim *c);
+
 /* What became of one recipient of a claim. */
 enum spool_fate {
 	SPOOL_FATE_DEFERRED,         /* not now: 4xx, or the relay could not be asked */
@@ -354,6 +363,10 @@ struct spool_event {
  * old fail here. 0; 1: none. */
 int
 spool_event(struct spool *s, uint64_t now, struct spool_event *e);
+
+/* The first time at which spool_event() would give something, or UINT64_MAX. */
+uint64_t
+spool_event_wake(const struct spool *s);
 
 /* The reports about all recipients that are owed one were made (and are
  * durable in this spool); ends the message if nothing else is open. 0; -ENOENT; errno. */
