@@ -13,20 +13,16 @@
 
 enum { GROUPS = 1024, IDLE_US = 10 * 1000000 };
 
-/* What waits to be sent. */
-struct piece {
-	struct piece *next;
-	uint32_t type;
-	size_t n;
+/* What stands before each piece of text that waits to be sent. */
+struct head {
+	uint32_t type, n;
 	uint32_t status;           /* CTL_END */
-	char bytes[];
 };
 
 static void
 client_free(struct client *c)
 {
 	struct parent *p = c->p;
-	struct piece *next;
 
 	for (struct client **at = &p->client; *at; at = &(*at)->next)
 		if (*at == c) {
@@ -36,10 +32,7 @@ client_free(struct client *c)
 	p->nclient--;
 	if (c->op)
 		c->op->client = NULL; /* it goes on */
-	for (struct piece *x = c->first; x; x = next) {
-		next = x->next;
-		free(x);
-	}
+	buf_free(&c->out);
 	sd_event_source_disable_unref(c->io);
 	close(c->fd);
 	free(c);
@@ -53,25 +46,25 @@ clients_free(struct parent *p)
 }
 
 static int
-send_piece(struct client *c, const struct piece *x)
+send_piece(struct client *c, const struct head *h, const char *bytes)
 {
-	if (x->type == CTL_END) {
-		struct ctl_end e = {.status = x->status};
+	struct ctl_text t = {.bytes = (const uint8_t *)bytes, .n = h->n};
+	struct ctl_end e = {.status = h->status};
 
-		return ipc_send(c->fd, CTL_END, 0, &ctl_end_shape, &e, NULL, 0);
-	}
-	struct ctl_text t = {.bytes = (const uint8_t *)x->bytes, .n = (uint32_t)x->n};
-	return ipc_send(c->fd, x->type, 0, &ctl_text_shape, &t, NULL, 0);
+	return h->type == CTL_END ? ipc_send(c->fd, CTL_END, 0, &ctl_end_shape, &e, NULL, 0) :
+	    ipc_send(c->fd, h->type, 0, &ctl_text_shape, &t, NULL, 0);
 }
 
 /* Sends what it takes. false when the client is gone: freed. */
 static bool
 flush(struct client *c)
 {
-	while (c->first) {
-		struct piece *x = c->first;
-		int err = send_piece(c, x);
+	while (c->sent < c->out.n) {
+		struct head h;
+		int err;
 
+		memcpy(&h, c->out.p + c->sent, sizeof h);
+		err = send_piece(c, &h, c->out.p + c->sent + sizeof h);
 		if (err == -EAGAIN) {
 			sd_event_source_set_io_events(c->io, EPOLLIN | EPOLLOUT);
 			return true;
@@ -81,12 +74,10 @@ flush(struct client *c)
 			return false;
 		}
 		c->moved = now_us(CLOCK_MONOTONIC);
-		c->first = x->next;
-		if (!c->first)
-			c->last = NULL;
-		c->queued -= x->n;
-		free(x);
+		c->sent += sizeof h + h.n;
 	}
+	buf_free(&c->out);
+	c->sent = 0;
 	if (c->ended) {
 		client_free(c);
 		return false;
@@ -99,26 +90,17 @@ flush(struct client *c)
 static bool
 queue(struct client *c, uint32_t type, const char *bytes, size_t n, uint32_t status)
 {
-	struct piece *x = NULL;
+	struct head h = {.type = type, .n = (uint32_t)n, .status = status};
 
-	if (c->queued + n <= MOST_QUEUE)
-		x = malloc(sizeof *x + n);
-	if (!x) {
-		log_say(LOG_IS_WARNING, NULL, "a client of uid %u (pid %u) does not read: dropped", c->uid,
-		    c->pid);
-		client_free(c);
-		return false;
-	}
-	*x = (struct piece){.type = type, .n = n, .status = status};
+	buf_add(&c->out, &h, sizeof h);
 	if (n)
-		memcpy(x->bytes, bytes, n);
-	if (c->last)
-		c->last->next = x;
-	else
-		c->first = x;
-	c->last = x;
-	c->queued += n;
-	return true;
+		buf_add(&c->out, bytes, n);
+	if (!c->out.err)
+		return true;
+	log_say(LOG_IS_WARNING, NULL, "a client of uid %u (pid %u) does not read: dropped", c->uid,
+	    c->pid);
+	client_free(c);
+	return false;
 }
 
 void
@@ -258,7 +240,7 @@ on_control(sd_event_source *s, int fd, uint32_t events, void *arg)
 		return 0;
 	}
 	*c = (struct client){.p = p, .fd = k, .uid = u.uid, .pid = (uint32_t)u.pid,
-	    .moved = now_us(CLOCK_MONOTONIC), .next = p->client};
+	    .moved = now_us(CLOCK_MONOTONIC), .next = p->client, .out = BUF_INIT(MOST_QUEUE)};
 	if (sd_event_add_io(p->ev, &c->io, k, EPOLLIN, on_client, c) < 0) {
 		close(k);
 		free(c);
@@ -285,7 +267,7 @@ clients_late(struct parent *p)
 		next = c->next;
 		/* one that waits for its operation may wait; one that asks nothing, or takes nothing of
 		   what it is told, has had its time */
-		if ((!c->asked || c->first) && now - c->moved > IDLE_US)
+		if ((!c->asked || c->out.n) && now - c->moved > IDLE_US)
 			client_free(c);
 	}
 }

@@ -81,8 +81,6 @@ struct job {
 
 /* ---- clients -------------------------------------------------------------------- */
 
-struct piece;
-
 struct client {
 	struct parent *p;
 	struct client *next;
@@ -90,8 +88,8 @@ struct client {
 	uint32_t uid, pid;
 	sd_event_source *io;
 	struct op *op;             /* what it asked; NULL: nothing yet, or ended */
-	struct piece *first, *last; /* what waits to be sent */
-	size_t queued;
+	struct buf out;            /* pieces that wait to be sent; sent: so far */
+	size_t sent;
 	uint64_t moved;            /* when it last took something, monotonic microseconds */
 	bool asked, ended, refused; /* refused: it may not control */
 };
@@ -155,6 +153,7 @@ struct report {
 	bool heal_failed;
 	uint32_t differences;
 	char *boxes;               /* what it meant; NULL: not known (yet) */
+	char not_compared[256];    /* why that is not known */
 };
 
 struct force {

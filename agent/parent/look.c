@@ -123,6 +123,8 @@ drift_report(struct op *o, const struct report *r)
 		    r->healed_us / 100 % 10);
 	else
 		op_out(o, "; %s\n", r->heal_failed ? "NOT HEALED" : "not healed yet");
+	if (*r->not_compared)
+		op_out(o, "    %s\n", r->not_compared);
 	for (const char *s = r->boxes; s && *s; ) {
 		size_t n = strcspn(s, "\n");
 

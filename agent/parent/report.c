@@ -138,13 +138,11 @@ drift_told(struct op *o)
 	struct report *r = report_find(o->p, o->report);
 
 	if (r) {
-		char *told = *o->why ? strdup(o->why) : o->text;
-
-		if (!*o->why)
-			o->text = NULL;
 		free(r->boxes);
+		r->boxes = o->text;
+		o->text = NULL;
 		r->differences = o->differences;
-		r->boxes = told;
+		snprintf(r->not_compared, sizeof r->not_compared, "%s", o->why);
 		log_say(LOG_IS_WARNING, (struct log_field[]){{"WHAT", r->what}, {"PROGRAM", r->program},
 		    {NULL, NULL}}, "drift %" PRIu64 ": %s", r->number,
 		    *o->why ? o->why : o->summary ? o->summary : "");

@@ -80,20 +80,20 @@ take_text(struct op *o, int fd)
 static int
 take_names(struct state_about *a, const struct apply_name *v, uint32_t n)
 {
-	for (uint32_t i = 0; i < a->nname; i++)
-		free(a->name[i].name);
 	free(a->name);
 	a->nname = 0;
 	a->name = n ? calloc(n, sizeof *a->name) : NULL;
 	if (n && !a->name)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n; i++) {
-		char *copy = strdup(v[i].name);
+		struct state_name *x = &a->name[i];
 
-		if (!copy)
-			return -ENOMEM;
-		a->name[a->nname++] = (struct state_name){.kind = v[i].kind != APPLY_USER, .name = copy,
-		    .value = UINT64_MAX};
+		if (strlen(v[i].name) >= sizeof x->name)
+			return -ENAMETOOLONG;
+		snprintf(x->name, sizeof x->name, "%s", v[i].name);
+		x->kind = v[i].kind != APPLY_USER;
+		x->value = UINT64_MAX;
+		a->nname++;
 	}
 	return 0;
 }

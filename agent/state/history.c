@@ -191,8 +191,6 @@ state_close(struct state *s)
 void
 state_about_free(struct state_about *a)
 {
-	for (uint32_t i = 0; i < a->nname; i++)
-		free(a->name[i].name);
 	free(a->name);
 	free(a->policy);
 	free(a->point);
@@ -223,12 +221,8 @@ state_about_copy(struct state_about *out, const struct state_about *a)
 	out->name = a->nname ? calloc(a->nname, sizeof *out->name) : NULL;
 	if (a->nname && !out->name)
 		ok = false;
-	for (uint32_t i = 0; i < a->nname && ok; i++) {
-		out->name[i] = a->name[i];
-		out->name[i].name = strdup(a->name[i].name);
-		ok = out->name[i].name != NULL;
-		out->nname += ok;
-	}
+	for (; out->name && out->nname < a->nname; out->nname++)
+		out->name[out->nname] = a->name[out->nname];
 	if (!ok)
 		state_about_free(out);
 	return ok;
@@ -281,22 +275,18 @@ take_name(struct state_about *a, uint32_t kind, char *value)
 	char *name = strchr(value, ' ');
 	uint64_t x = UINT64_MAX;
 
-	if (!name || a->nname == STATE_NAMES)
+	if (!name || a->nname == STATE_NAMES || strlen(name + 1) >= STATE_NAME)
 		return false;
 	*name++ = '\0';
 	if (strcmp(value, "-") != 0 && !state_number(value, &x))
 		return false;
-	if (a->nname % 16 == 0) {
-		struct state_name *more = realloc(a->name, (a->nname + 16) * sizeof *more);
-
-		if (!more)
-			return false;
-		a->name = more;
-	}
-	char *copy = strdup(name);
-	if (!copy)
+	if (!a->name && !(a->name = calloc(STATE_NAMES, sizeof *a->name)))
 		return false;
-	a->name[a->nname++] = (struct state_name){.kind = kind, .name = copy, .value = x};
+	struct state_name *n = &a->name[a->nname];
+	snprintf(n->name, sizeof n->name, "%s", name);
+	n->kind = kind;
+	n->value = x;
+	a->nname++;
 	return true;
 }
 

@@ -40,6 +40,7 @@ enum {
 	STATE_PLANS = 10,          /* saved plans kept */
 	STATE_BLOCKS = 1000,
 	STATE_NAMES = 400,
+	STATE_NAME = 208,          /* bytes of a name with its NUL */
 	STATE_TEXT = 512,          /* bytes of a text of `about` */
 	STATE_DIGEST = 32,
 	STATE_BOOT = 40,           /* bytes of a boot id, with NUL */
@@ -52,7 +53,7 @@ struct state;
 /* A name of a plan and the number it had on this host when last asked. */
 struct state_name {
 	uint32_t kind;             /* 0 user, 1 control group (enum apply_name_kind) */
-	char *name;
+	char name[STATE_NAME];
 	uint64_t value;            /* UINT64_MAX: no such */
 };
 

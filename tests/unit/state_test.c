@@ -78,14 +78,13 @@ static struct state_about
 an_about(void)
 {
 	static struct state_name name[3];
-	static char policy[] = "site\nwith a line", point[] = "host", how[] = "apply \\x41",
-	    mail[] = "mail", unit[] = "system.slice/a b.service", nobody[] = "nobody here";
+	static char policy[] = "site\nwith a line", point[] = "host", how[] = "apply \\x41";
 	struct state_about a = {.policy = policy, .point = point, .how = how, .observe = 1, .uid = 7,
 	    .pid = 8, .when = 1795309714438023, .kernel = 42, .name = name, .nname = 3, .boot = "b-o-o-t"};
 
-	name[0] = (struct state_name){0, mail, 8};
-	name[1] = (struct state_name){1, unit, 12345678901234};
-	name[2] = (struct state_name){0, nobody, UINT64_MAX};
+	name[0] = (struct state_name){0, "mail", 8};
+	name[1] = (struct state_name){1, "system.slice/a b.service", 12345678901234};
+	name[2] = (struct state_name){0, "nobody here", UINT64_MAX};
 	memset(a.digest, 0xd1, sizeof a.digest);
 	memset(a.base, 0xba, sizeof a.base);
 	return a;
