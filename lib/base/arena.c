@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include <errno.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,84 @@ struct arena {
 	struct block *head;
 	char *at, *end;
 	size_t block, used;
+	struct trap *trap;         /* in which it is listed; NULL: in none */
+	struct arena *next, *before;
 };
+
+/* An arena_try() that runs. */
+struct trap {
+	jmp_buf at;
+	struct trap *outer;
+	struct arena *made;        /* in it, and not kept */
+};
+
+static _Thread_local struct trap *trap;
+
+static _Noreturn void
+no_memory(void)
+{
+	if (!trap)
+		abort();
+	longjmp(trap->at, 1);
+}
+
+static void
+list(struct arena *a)
+{
+	if (!trap)
+		return;
+	a->trap = trap;
+	a->next = trap->made;
+	if (a->next)
+		a->next->before = a;
+	trap->made = a;
+}
+
+/* A function of its own: nothing here changes between the two returns of setjmp(3). */
+static int
+run(struct trap *t, void (*fn)(void *), void *arg)
+{
+	if (setjmp(t->at))
+		return -ENOMEM;
+	fn(arg);
+	return 0;
+}
+
+int
+arena_try(void (*fn)(void *), void *arg)
+{
+	struct trap t = {.outer = trap};
+	int err;
+
+	trap = &t;
+	err = run(&t, fn, arg);
+	trap = t.outer;
+	while (t.made) {
+		struct arena *a = t.made;
+
+		arena_keep(a);
+		if (err)
+			arena_free(a);
+		else
+			list(a);
+	}
+	return err;
+}
+
+void
+arena_keep(struct arena *a)
+{
+	if (!a->trap)
+		return;
+	if (a->before)
+		a->before->next = a->next;
+	else
+		a->trap->made = a->next;
+	if (a->next)
+		a->next->before = a->before;
+	a->trap = NULL;
+	a->next = a->before = NULL;
+}
 
 struct arena *
 arena_new(void)
@@ -24,8 +103,9 @@ arena_new(void)
 	struct arena *a = calloc(1, sizeof *a);
 
 	if (!a)
-		abort();
+		no_memory();
 	a->block = FIRST_BLOCK;
+	list(a);
 	return a;
 }
 
@@ -34,6 +114,7 @@ arena_free(struct arena *a)
 {
 	if (!a)
 		return NULL;
+	arena_keep(a);
 	for (struct block *b = a->head, *next; b; b = next) {
 		next = b->next;
 		free(b);
@@ -49,7 +130,7 @@ block_new(struct arena *a, size_t size)
 	struct block *b;
 
 	if (size > SIZE_MAX - sizeof *b || !(b = calloc(1, sizeof *b + size)))
-		abort();
+		no_memory();
 	a->used += sizeof *b + size;
 	return b;
 }

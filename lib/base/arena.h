@@ -4,7 +4,8 @@
  * A unit of work (a policy, a plan, a diagram) allocates from its arena and
  * frees it whole. Allocation never returns NULL: a compile is a process (or
  * a jailed child) of its own, and the machine refusing memory ends it by
- * abort(3). Memory is zeroed and aligned for any type.
+ * abort(3); who has to live on asks by arena_try(). Memory is zeroed and
+ * aligned for any type.
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
@@ -51,6 +52,16 @@ arena_printf(struct arena *a, const char *fmt, ...)
 char *
 arena_vprintf(struct arena *a, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0), returns_nonnull));
+
+/* Calls fn(arg). 0; or -ENOMEM where the machine had no memory for an arena: fn was left
+ * there and then, and the arenas that were made in it and not kept are freed. What it held
+ * besides is the caller's to give back. Calls nest: the innermost comes back. */
+int
+arena_try(void (*fn)(void *), void *arg);
+
+/* The arena outlives a failure of the arena_try() in which it was made. */
+void
+arena_keep(struct arena *a);
 
 /* Bytes taken from the machine so far. */
 size_t

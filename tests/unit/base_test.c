@@ -69,6 +69,76 @@ arena_push_keeps_what_is_there(void **state)
 	arena_free(a);
 }
 
+/* Tells it from a crash. */
+const char *
+__asan_default_options(void);
+const char *
+__asan_default_options(void)
+{
+	return "allocator_may_return_null=1:max_allocation_size_mb=65536";
+}
+
+enum { TOO_MUCH_BITS = 47 };       /* more than there are addresses */
+
+struct trial {
+	struct arena *kept, *inner;
+	int deeper, reached;
+};
+
+static void
+ask_too_much(void *arg)
+{
+	struct trial *t = arg;
+
+	t->inner = arena_new();
+	arena_free(arena_new());
+	t->reached++;
+	arena_alloc(t->inner, (size_t)1 << TOO_MUCH_BITS);
+	t->reached = 100;
+}
+
+static void
+ask_for_some(void *arg)
+{
+	struct trial *t = arg;
+
+	t->inner = arena_new();
+	arena_alloc(t->inner, 100000);
+	t->reached++;
+}
+
+static void
+ask_in_turn(void *arg)
+{
+	struct trial *t = arg;
+
+	t->kept = arena_new();
+	t->deeper = arena_try(ask_too_much, t);
+	assert_int_equal(arena_try(ask_for_some, t), 0);
+	arena_keep(t->kept);
+	ask_too_much(t);
+}
+
+/* Leaks are the sanitizer's to find. */
+static void
+a_lack_of_memory_is_told_where_it_was_asked(void **state)
+{
+	struct trial t = {0};
+
+	(void)state;
+	assert_int_equal(arena_try(ask_too_much, &t), -ENOMEM);
+	assert_int_equal(t.reached, 1);
+	assert_int_equal(arena_try(ask_for_some, &t), 0);
+	assert_int_equal(arena_used(t.inner) > 100000, 1);
+	arena_free(t.inner);
+	t.reached = 0;
+	assert_int_equal(arena_try(ask_in_turn, &t), -ENOMEM);
+	assert_int_equal(t.deeper, -ENOMEM);
+	assert_int_equal(t.reached, 3);
+	assert_string_equal(arena_strn(t.kept, "kept", 4), "kept");
+	arena_free(t.kept);
+}
+
 static void
 arena_strings(void **state)
 {
@@ -358,6 +428,7 @@ main(void)
 	const struct CMUnitTest t[] = {
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory),
 		cmocka_unit_test(arena_push_keeps_what_is_there),
+		cmocka_unit_test(a_lack_of_memory_is_told_where_it_was_asked),
 		cmocka_unit_test(arena_strings),
 		cmocka_unit_test(buffer_remembers_its_first_error),
 		cmocka_unit_test(buffer_numbers),
