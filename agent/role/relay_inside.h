@@ -1,0 +1,437 @@
+/*
+ * relay: the role relay, in parts. Private to the files relay*.c.
+ *
+ *   relay.c          the jail, the loop, the two channels
+ *   relay_book.c     the policy's relays, as much as is needed here; credentials
+ *   relay_lane.c     which message goes next, when to connect, when not to; how a relay does
+ *   relay_claim.c    one claim: its recipients' fates, its content, its result
+ *   relay_conn.c     one connection: name, addresses, TCP, TLS, bytes
+ *   relay_session.c  what happens on a connection: SMTP and AUTH
+ *
+ * A claim waits in a lane (a relay, and who we are there) until a connection of that lane takes
+ * it. A connection that fails before its first message tries the next address, then the next
+ * endpoint; when all have failed, what waits in the lane is given back with the reason.
+ */
+#ifndef ROLE_RELAY_INSIDE_H
+#define ROLE_RELAY_INSIDE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "dns/dns.h"
+#include "ipc/ipc.h"
+#include "ipc/mail.h"
+#include "ipc/relay.h"
+#include "policy/policy.h"
+#include "role/role.h"
+#include "sasl/sasl.h"
+#include "smtp/client.h"
+#include "smtp/mime.h"
+#include "tls/tls.h"
+
+struct arena;
+struct pollfd;
+
+enum {
+	RELAY_MOST_CONNS = 40,     /* in all; then idle ones of others make place */
+	RELAY_CONNS_EACH = 32,     /* to one relay, where the policy says nothing */
+	RELAY_MOST_CLAIMS = 512,   /* that wait or travel; each holds a descriptor */
+	RELAY_MOST_ASKED = 128,    /* names of RELAY_RESOLVE */
+	RELAY_MOST_CREDENTIALS = 4096,
+	RELAY_MOST_LANES = 1024,
+	RELAY_DIAL_FIRST = 2,      /* connections being made to a relay that is not known to be well, */
+	RELAY_DIAL_MORE = 16,      /* and to one that is */
+	RELAY_NEXT_ADDRESS_MS = 3000, /* then the next address is tried beside */
+	RELAY_CONNECT_MS = 30000,
+	RELAY_GREETING_MS = 30000, /* to greet and agree, where there is another endpoint; else RFC 5321's */
+	RELAY_IDLE_MS = 15000,
+	RELAY_MESSAGES = 1000,     /* of a connection, where the policy says nothing */
+	RELAY_SECONDS = 300,
+	RELAY_WAITED_MS = 300,     /* one that waits so long is worth a connection of its own */
+	RELAY_BACK_MS = 1000,      /* an endpoint that failed is left alone so long, then twice ... */
+	RELAY_BACK_MOST_MS = 30000,
+	RELAY_AUTH_BACK_MS = 5000, /* a credential that was refused: accounts get locked */
+	RELAY_AUTH_BACK_MOST_MS = 60000,
+	RELAY_CLEAR_MS = 3600000,  /* `tls: none`, and its TLS failed: in clear for so long */
+	RELAY_CONTEXT_MS = 60000,  /* without a connection: then TLS's roots are given up */
+	RELAY_STOP_MS = 8000,
+	RELAY_STATE_MS = 1000,     /* a number of connections is told no more often */
+	RELAY_TRIES = 3,           /* of a claim whose connection was lost before its content's end */
+	RELAY_WORDS = 512,         /* bytes of a reason */
+	RELAY_RAW = 16 << 10,      /* bytes read at once */
+	RELAY_RUN = 64 << 10,      /* of a content */
+	RELAY_TURN = 1 << 20,      /* sent before others have their turn */
+};
+
+/* ---- the policy's relays ------------------------------------------------------- */
+
+struct relay_endpoint {
+	uint16_t port;
+	enum policy_tls tls;
+	uint64_t back;             /* not before, ms */
+	unsigned fails;
+	uint64_t clear;            /* until then without the TLS that is not required */
+};
+
+/* What became of an attempt, for the claims that waited for it. */
+struct relay_cause {
+	enum relay_fate fate;      /* DEFERRED or HELD */
+	bool alarm;
+	unsigned code;             /* of a reply; 0: none */
+	char text[RELAY_WORDS];
+};
+
+/* A relay. Lives until the book drops it and its last lane has gone. */
+struct relay_dest {
+	struct relay_dest *next;
+	struct arena *a;           /* owns itself and its texts */
+	const char *name, *host, *form; /* form: its definition, to be compared */
+	bool literal;
+	struct addr address;
+	struct addr_set ranges;
+	struct relay_endpoint *endpoint;
+	unsigned nendpoint;
+	unsigned tls_minimum;
+	const char *ciphers, *ca;
+	const char **pinned;
+	size_t npinned;
+	enum policy_auth auth;
+	const char *credential;
+	unsigned most_conns;
+	uint64_t most_messages, most_ms;
+	/* how it does */
+	bool gone;                 /* the policy has it no more */
+	struct tls_context *tls;   /* made with the first connection */
+	uint64_t used;             /* when the last connection ended */
+	unsigned nlane, nconn, ndial; /* connections; those not yet ready */
+	unsigned limit;            /* that the relay lets us have: less after it refused one */
+	uint64_t limit_until;
+	struct relay_cause cause;  /* the last failure */
+	bool known, well, alarm;   /* known: there was an attempt */
+	char text[RELAY_WORDS];
+	bool dirty;                /* to be told */
+	unsigned told_conns;
+	uint64_t told;
+};
+
+/* An application with a credential of its own at a relay. */
+struct relay_app {
+	const char *name, *relay, *credential;
+};
+
+struct relay_book {
+	struct arena *a;           /* owns apps */
+	struct relay_app *app;
+	size_t napp;
+};
+
+struct relay_cred {
+	struct relay_cred *next;
+	unsigned refs;             /* the list's, sessions' */
+	char *name;
+	struct sasl_credential *c; /* NULL: PEM, or none */
+	int pem;                   /* a memory file; -1: none */
+	char why[RELAY_WORDS];     /* there is none: why */
+};
+
+/* A relay and who we are there. */
+struct relay_lane {
+	struct relay_lane *next;
+	struct relay_dest *dest;
+	char *credential;          /* its name; NULL: nobody */
+	struct relay_claim *first, **last; /* waiting */
+	unsigned nwaiting, nconn, ndial;
+	struct tls_context *tls;   /* with our certificate, where that says who we are; else the relay's */
+	uint64_t back;             /* AUTH was refused: not before */
+	unsigned fails;
+	struct relay_cause cause;
+};
+
+/* ---- claims ---------------------------------------------------------------------- */
+
+struct relay_one {                 /* of a recipient */
+	bool settled, good;        /* good: RCPT was taken in this round */
+	unsigned fate, code;
+	char *text;
+};
+
+enum relay_claim_at { CLAIM_WAITS, CLAIM_TRAVELS, CLAIM_OVER };
+
+struct relay_claim {
+	struct relay_claim *next;  /* in a lane, or among those to be told */
+	struct relay_lane *lane;
+	struct relay_conn *conn;   /* TRAVELS */
+	enum relay_claim_at at;
+	struct ipc_in in;          /* owns what s points to */
+	const struct relay_send *s;
+	int fd;
+	uint64_t since;
+	unsigned tries, rounds;
+	struct relay_one *one;     /* of each recipient */
+	bool canceled;             /* its result was told; it must not reach its end */
+	bool ended;                /* the end of its content was handed over */
+	/* a round */
+	struct smtp_client_message m;
+	struct smtp_client_rcpt *rcpt;
+	uint32_t *which;           /* of each in rcpt: its number in one */
+	unsigned ngood;
+	unsigned code;             /* of the last reply to MAIL, DATA or the dot */
+	char text[RELAY_WORDS];
+	uint64_t off;              /* content handed over so far */
+	struct smtp_seven *seven;  /* it is being converted */
+	bool seven_over;
+	struct buf bits;           /* converted, not yet handed over */
+	size_t bits_at;
+	/* its result */
+	bool connected, busy, doubt, dsn, told_canceled;
+	char peer[80], tls[16], cipher[64];
+};
+
+/* ---- connections ------------------------------------------------------------------ */
+
+enum relay_conn_at {
+	CONN_NAME,                 /* its name is asked */
+	CONN_TCP,                  /* addresses are tried */
+	CONN_SHAKE,                /* implicit TLS */
+	CONN_OPEN,                 /* greeting to READY */
+	CONN_LIVE,
+	CONN_LEAVES,               /* QUIT */
+	CONN_DEAD,                 /* to be freed */
+};
+
+struct relay_conn {
+	struct relay_conn *next;
+	struct relay *r;
+	struct relay_lane *lane;   /* NULL: the conn was left behind (the policy changed): leaves */
+	enum relay_conn_at at;
+	unsigned endpoint;
+	bool no_weaker;            /* TLS failed: no endpoint without it (no silent fall-back) */
+	bool clear;                /* this time without the TLS that is not required */
+	bool asked, answered;
+	struct dns_answer names;
+	struct sockaddr_storage address[DNS_MOST_ADDRESSES];
+	unsigned naddress, next_address;
+	struct { int fd; unsigned address; } try[DNS_MOST_ADDRESSES];
+	unsigned ntry;
+	int last_err;
+	uint64_t next_try, limit;  /* times; 0 none */
+	int fd;
+	char peer[80], host[256];
+	struct smtp_client *c;
+	struct tls *tls;
+	struct sasl *sasl;
+	struct relay_cred *cred;
+	bool proved;
+	uint64_t born, used;
+	uint64_t messages;
+	bool outside;              /* some of its addresses are outside the ranges */
+	bool eof, cut;             /* cut: we gave the session up on purpose, */
+	char why[RELAY_WORDS];     /* for this reason */
+	struct relay_claim *claim[2];
+	unsigned nclaim;
+	size_t raw_at, raw_n, in_at, in_n;
+	short wait;                /* poll(2) events */
+	bool again;                /* it has more to do, at once */
+	char raw[RELAY_RAW], in[RELAY_RAW]; /* as they came; as plain text */
+};
+
+/* A question of RELAY_RESOLVE. */
+struct relay_name_asked {
+	struct relay *r;
+	struct relay_name_asked *next;
+	uint64_t token;
+	enum dns_kind asks;
+	bool waits, over;          /* for dns; answered: to be told */
+	enum relay_name answer;
+	char domain[256];
+};
+
+struct relay {
+	const struct role_relay *opt;
+	struct dns *dns;
+	uint64_t now;
+	char host[256];            /* for EHLO; "": the socket's own address */
+	bool have_policy, stopping, gone, parent_gone;
+	uint64_t stop_at;
+	struct relay_dest *dest;
+	struct relay_book book;
+	struct relay_cred *cred;
+	unsigned ncred;
+	struct relay_lane *lane;
+	unsigned nlane;
+	struct relay_conn *conn;
+	unsigned nconn;
+	struct relay_claim *over, **over_last; /* to be told */
+	unsigned nclaim, nover;
+	struct relay_name_asked *asked;
+	unsigned nasked;
+	char run[RELAY_RUN];
+};
+
+/* ---- relay_book.c ------------------------------------------------------------------- */
+
+/* Goes over to the policy in a sealed bundle: relays that are as they were keep their
+ * connections. 0, or -errno with why. */
+int
+relay_book_read(struct relay *r, int fd, char why[RELAY_WORDS]);
+
+void
+relay_book_free(struct relay *r);
+
+/* Takes a credential, or that there is none. 0, or -errno with why, without a secret. */
+int
+relay_cred_take(struct relay *r, const struct mail_credential *m, int fd, char why[RELAY_WORDS]);
+
+/* The credential of that name; NULL: never told. */
+struct relay_cred *
+relay_cred_find(const struct relay *r, const char *name);
+
+struct relay_cred *
+relay_cred_free(struct relay_cred *c);
+
+struct relay_dest *
+relay_dest_free(struct relay_dest *d);
+
+struct relay_dest *
+relay_dest_find(const struct relay *r, const char *name);
+
+/* Whose credential the claim's recipients with AUTH need at this relay; NULL: none. */
+const char *
+relay_credential_of(const struct relay *r, const struct relay_dest *d, const char *application);
+
+/* ---- relay_lane.c ---------------------------------------------------------------------- */
+
+/* Puts a claim into the lane that its next recipients need; front: before all others. */
+void
+relay_lane_put(struct relay *r, struct relay_claim *c, bool front);
+
+/* The next claim of the lane, taken out of it; NULL: none. */
+struct relay_claim *
+relay_lane_next(struct relay_lane *l);
+
+/* Takes a waiting claim out. */
+void
+relay_lane_drop(struct relay_claim *c);
+
+/* Connects where it is worth it, gives back what cannot go. */
+void
+relay_lanes_run(struct relay *r);
+
+/* When relay_lanes_run() has work again; UINT64_MAX. */
+uint64_t
+relay_lanes_deadline(const struct relay *r);
+
+/* Frees lanes that nobody needs, all of them at the end. */
+void
+relay_lanes_sweep(struct relay *r, bool all);
+
+/* All that waits in the lane is given back for that cause. */
+void
+relay_lane_fail(struct relay *r, struct relay_lane *l, const struct relay_cause *cause);
+
+/* A credential has changed: lanes that have it try again, with new connections. */
+void
+relay_lanes_renew(struct relay *r, const char *credential);
+
+/* An endpoint can be used now. */
+bool
+relay_endpoint_free(const struct relay *r, const struct relay_endpoint *e);
+void
+relay_endpoint_failed(struct relay *r, struct relay_endpoint *e);
+
+/* How a relay does. text "": well. */
+void
+relay_dest_state(struct relay_dest *d, bool well, bool alarm, const char *text);
+
+/* ---- relay_claim.c ---------------------------------------------------------------------- */
+
+/* A claim of the message, which it takes over; NULL without memory or where it is none. fd: content. */
+struct relay_claim *
+relay_claim_new(struct relay *r, struct ipc_in *in);
+
+struct relay_claim *
+relay_claim_free(struct relay_claim *c);
+
+/* Settles all recipients that are not and makes it one to be told. */
+void
+relay_claim_over(struct relay *r, struct relay_claim *c, unsigned fate, unsigned code,
+    const char *text);
+
+/* Settles one recipient. */
+void
+relay_claim_settle(struct relay_claim *c, uint32_t i, unsigned fate, unsigned code,
+    const char *text);
+
+/* The number of the first recipient that is not settled; nrcpt: none. */
+uint32_t
+relay_claim_open(const struct relay_claim *c);
+
+/* Forms the next round for a relay that can do that. */
+void
+relay_claim_form(struct relay_claim *c, const struct smtp_capable *can);
+
+/* What a relay's reply means for a recipient. */
+unsigned
+relay_fate_of_code(unsigned code);
+
+/* Whether the content can be made seven bits; looks through it once. NULL, or why not. */
+const char *
+relay_claim_seven(struct relay *r, struct relay_claim *c);
+
+/* Hands over content until the session takes no more or it ends. 0, or -errno (-EIO: the file is shorter
+ * than was said). */
+int
+relay_claim_content(struct relay *r, struct relay_claim *c, struct smtp_client *s);
+
+/* Tells results and answers, as many as the channel takes. */
+void
+relay_tell(struct relay *r);
+
+/* ---- relay_conn.c ----------------------------------------------------------------------- */
+
+/* Begins a connection of the lane at the endpoint; false without memory. */
+bool
+relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint);
+
+/* Fills in what it waits for; gives how many entries. */
+unsigned
+relay_conn_wait(const struct relay_conn *c, struct pollfd *p);
+
+/* Its turn; p: what relay_conn_wait() filled, or none. */
+void
+relay_conn_turn(struct relay_conn *c, const struct pollfd *p, unsigned n);
+
+uint64_t
+relay_conn_deadline(const struct relay_conn *c);
+
+/* It has failed before it was live: the next address, the next endpoint, or the end of the attempt. */
+void
+relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tls);
+
+void
+relay_conn_dead(struct relay_conn *c);
+void
+relay_conns_sweep(struct relay *r, bool all);
+
+/* ---- relay_session.c --------------------------------------------------------------------- */
+
+/* TCP, and implicit TLS, stand: begins to speak. */
+void
+relay_session_begin(struct relay_conn *c);
+
+/* Sees to all events that stand. */
+void
+relay_session_run(struct relay_conn *c);
+
+/* QUIT, when it is time. */
+void
+relay_session_leave(struct relay_conn *c);
+
+/* Whether it could take a message now. */
+bool
+relay_session_ready(const struct relay_conn *c);
+
+#endif
