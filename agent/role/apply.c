@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ enum {
 	TELL_MS = 1000,            /* to wait for room in the channel */
 	MOST_FEATURES = 2048,
 	MOST_AT_ONCE = 64,         /* questions before the next look */
+	STARVED_US = 1000000,      /* without memory no look for so long */
+	MOST_STARVED = 100,        /* times; each may have left a few kilobytes behind */
 };
 
 uint64_t
@@ -84,15 +87,37 @@ done(struct apply *x, uint32_t id, int err, const struct apply_result *r)
 
 /* ---- questions ------------------------------------------------------------------------ */
 
+/* In the plan's own memory; whole or, without memory, not at all. */
 static void
-copy_names(struct arena *a, const struct apply_name *from, uint32_t n, struct apply_plan *to)
+copy_names(const struct apply_name *from, uint32_t n, struct apply_plan *to)
 {
-	to->name = arena_array(a, n, struct apply_name);
-	to->nname = n;
+	struct apply_name *v = arena_array(to->read, n, struct apply_name);
+
 	for (uint32_t i = 0; i < n; i++) {
-		to->name[i] = from[i];
-		to->name[i].name = arena_str(a, from[i].name);
+		v[i] = from[i];
+		v[i].name = arena_str(to->read, from[i].name);
 	}
+	to->name = v;
+	to->nname = n;
+}
+
+struct reading {
+	struct apply_plan *p;
+	const uint8_t *bytes;
+	size_t n;
+	const struct apply_do *q;
+	const char *wrong;
+};
+
+static void
+read_bytes(void *arg)
+{
+	struct reading *r = arg;
+
+	r->p->read = arena_new();
+	r->wrong = plan_read(r->p->read, r->bytes, r->n, &r->p->plan);
+	if (!r->wrong)
+		copy_names(r->q->name, r->q->nname, r->p);
 }
 
 /* The plan of a message, as it was read. NULL with the error and its text. */
@@ -101,11 +126,9 @@ read_plan(struct ipc_in *in, const struct apply_do *q, int *err, char text[APPLY
 {
 	struct apply_plan *p = calloc(1, sizeof *p);
 	int fd = ipc_take(in, 0);
-	const uint8_t *bytes;
-	const char *wrong = NULL;
-	size_t n;
+	struct reading r = {.p = p, .q = q};
 
-	*err = !p ? -ENOMEM : fd < 0 ? -EBADF : ipc_map(fd, APPLY_MOST_PLAN, &bytes, &n);
+	*err = !p ? -ENOMEM : fd < 0 ? -EBADF : ipc_map(fd, APPLY_MOST_PLAN, &r.bytes, &r.n);
 	if (fd >= 0)
 		close(fd);
 	if (*err) {
@@ -113,15 +136,18 @@ read_plan(struct ipc_in *in, const struct apply_do *q, int *err, char text[APPLY
 		free(p);
 		return NULL;
 	}
-	p->read = arena_new();
-	wrong = plan_read(p->read, bytes, n, &p->plan);
-	ipc_unmap(bytes, n);
-	if (wrong) {
-		snprintf(text, APPLY_WORDS, "this is no plan: %s", wrong);
+	*err = arena_try(read_bytes, &r);
+	ipc_unmap(r.bytes, r.n);
+	if (*err) {
+		p->read = NULL;
+		snprintf(text, APPLY_WORDS, "reading the plan: %s", APPLY_NO_MEMORY);
+		return apply_plan_free(p);
+	}
+	if (r.wrong) {
+		snprintf(text, APPLY_WORDS, "this is no plan: %s", r.wrong);
 		*err = -EINVAL;
 		return apply_plan_free(p);
 	}
-	copy_names(p->read, q->name, q->nname, p);
 	return p;
 }
 
@@ -177,7 +203,7 @@ do_host(struct apply *x, struct ipc_in *in, const void *body, struct apply_resul
 		return err;
 	}
 other:
-	copy_names(p->read, q->name, q->nname, p);
+	copy_names(q->name, q->nname, p);
 	err = apply_put(x, p, 0, false, r);
 	if (err) {
 		p->name = name;
@@ -294,28 +320,74 @@ static void (*const asking[APPLY_NASK])(struct apply *, uint32_t id) = {
 	[APPLY_RECORD] = record, [APPLY_COUNT] = count, [APPLY_CHECK] = check,
 };
 
+struct handling {
+	struct apply *x;
+	struct ipc_in *in;
+	const void *body;
+	struct apply_result r;
+	int err;
+};
+
+static void
+change(void *arg)
+{
+	struct handling *h = arg;
+
+	h->err = changing[h->in->type](h->x, h->in, h->body, &h->r);
+}
+
+static void
+ask(void *arg)
+{
+	struct handling *h = arg;
+
+	asking[h->in->type](h->x, h->in->id);
+}
+
+/* There was no memory for an answer. */
+static void
+no_answer(struct apply *x, uint32_t type, uint32_t id)
+{
+	struct apply_recorded r = {.err = ENOMEM, .text = APPLY_NO_MEMORY};
+	struct apply_counted t = {.err = ENOMEM, .text = APPLY_NO_MEMORY};
+	struct apply_checked c = {.err = ENOMEM, .text = APPLY_NO_MEMORY, .features = x->features,
+	    .polls = x->polls, .heals = x->heals};
+
+	if (type == APPLY_RECORD)
+		apply_tell(x, APPLY_RECORDED, id, &r, -1);
+	else if (type == APPLY_COUNT)
+		apply_tell(x, APPLY_COUNTED, id, &t, -1);
+	else
+		apply_tell(x, APPLY_CHECKED, id, &c, -1);
+}
+
 static void
 handle(struct apply *x, struct ipc_in *in)
 {
-	struct apply_result r = {0};
-	const void *body = NULL;
-	int err = 0;
+	struct handling h = {.x = x, .in = in};
 
 	if (in->type >= APPLY_NASK || (!changing[in->type] && !asking[in->type])) {
 		log_say(LOG_IS_ERROR, NULL, "a message of kind %u, which is none", in->type);
 		return;
 	}
 	if (apply_ask_shape[in->type].size)
-		err = ipc_body(in, &apply_ask_shape[in->type], &body);
+		h.err = ipc_body(in, &apply_ask_shape[in->type], &h.body);
 	if (asking[in->type]) {
-		asking[in->type](x, in->id);
+		if (arena_try(ask, &h)) {
+			apply_starved(x);
+			no_answer(x, in->type, in->id);
+		}
 		return;
 	}
-	if (err)
-		snprintf(r.text, sizeof r.text, "the message is not to be read: %s", strerror(-err));
-	else
-		err = changing[in->type](x, in, body, &r);
-	done(x, in->id, err, &r);
+	if (h.err) {
+		snprintf(h.r.text, sizeof h.r.text, "the message is not to be read: %s",
+		    strerror(-h.err));
+	} else if (arena_try(change, &h)) {
+		h.err = -ENOMEM;
+		apply_starved(x);
+		snprintf(h.r.text, sizeof h.r.text, "%s", APPLY_NO_MEMORY);
+	}
+	done(x, in->id, h.err, &h.r);
 }
 
 /* ---- start ---------------------------------------------------------------------------- */
@@ -413,6 +485,22 @@ end(struct apply *x)
 
 /* ---- the loop ------------------------------------------------------------------------- */
 
+void
+apply_starved(struct apply *x)
+{
+	malloc_trim(0);
+	x->starved++;
+	x->starved_until = apply_clock() + STARVED_US;
+	x->look_again = true;
+	x->block_gen = 0;
+}
+
+static void
+watch(void *arg)
+{
+	apply_watch(arg, apply_clock());
+}
+
 /* All that the channel has; a busy one may not keep us from looking. */
 static void
 hear(struct apply *x)
@@ -463,8 +551,13 @@ run(struct apply *x)
 			hear(x);
 		if (p[1].revents)
 			nl_who_hear(x->who);
-		if (!x->gone)
-			apply_watch(x, apply_clock());
+		if (!x->gone && apply_clock() >= x->starved_until && arena_try(watch, x))
+			apply_starved(x);
+		if (x->starved == MOST_STARVED) {
+			log_say(LOG_IS_ERROR, NULL, "there was no memory %u times: to be started anew",
+			    x->starved);
+			return;
+		}
 	}
 }
 
@@ -478,6 +571,7 @@ role_apply(const struct role_apply *r)
 		log_say(LOG_IS_ERROR, NULL, "the rules cannot be reached: %s", strerror(-err));
 	else
 		run(&x);
+	err = err || x.starved == MOST_STARVED;
 	end(&x);
-	return err != 0;
+	return err;
 }

@@ -34,6 +34,9 @@ enum {
 	APPLY_WORDS = 1000,        /* bytes of an error's text */
 };
 
+/* Said where this process, not the kernel, has no memory. */
+#define APPLY_NO_MEMORY "the agent has no memory for it: is there a limit on the unit (MemoryMax=)?"
+
 /* A plan that is in force: as it was read, and as it stands in the kernel. */
 struct apply_plan {
 	struct arena *read;        /* owns plan and names */
@@ -72,6 +75,8 @@ struct apply {
 	struct { uint32_t from, to; } own[APPLY_OWN]; /* generations behind our own commits */
 	uint32_t nown;
 	bool gone;                 /* the channel has closed */
+	uint32_t starved;          /* times that there was no memory */
+	uint64_t starved_until;    /* microseconds; no look before */
 
 	uint32_t gen;              /* in which the table was last looked at */
 	bool drifted;              /* and was not as it should be: told, to be healed */
@@ -117,6 +122,10 @@ void
 apply_event(struct apply *x, struct apply_event e, int fd);
 void
 apply_note(struct apply *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* There was no memory: a pause, and another look at all. */
+void
+apply_starved(struct apply *x);
 
 /* ---- apply_put.c ---- */
 

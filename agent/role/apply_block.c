@@ -26,9 +26,14 @@ forget_past(struct apply *x, uint64_t now)
 	x->nblocked = n;
 }
 
-/* What is to be blocked into the kernel; nothing: the table goes. */
+struct putting {
+	struct apply *x;
+	uint64_t now;
+	int err;
+};
+
 static int
-put(struct apply *x, uint64_t now)
+put_now(struct apply *x, uint64_t now)
 {
 	struct arena *a = arena_new();
 	struct nl_blocked *v = arena_array(a, x->nblocked, struct nl_blocked);
@@ -57,6 +62,26 @@ put(struct apply *x, uint64_t now)
 	}
 	arena_free(a);
 	return err;
+}
+
+static void
+putting(void *arg)
+{
+	struct putting *z = arg;
+
+	z->err = put_now(z->x, z->now);
+}
+
+/* What is to be blocked into the kernel; nothing: the table goes. */
+static int
+put(struct apply *x, uint64_t now)
+{
+	struct putting z = {.x = x, .now = now};
+	int err = arena_try(putting, &z);
+
+	if (err)
+		apply_starved(x);
+	return err ? err : z.err;
 }
 
 static int

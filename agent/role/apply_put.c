@@ -112,6 +112,7 @@ struct work {
 	struct nl_job j;
 	struct nl_dump d;
 	bool alone;                /* since the first dump nobody else has committed */
+	const struct apply_plan *was;
 };
 
 /* Why, in words, for what people can do something about. */
@@ -178,32 +179,51 @@ send_batch(struct work *w, const char *step, struct nl_batch *b)
 		nl_who_deaf(x->who, false);
 		nl_talk_gen(x->t, &x->deaf_gen);
 	}
-	if (err) {
-		fault(w, step, err, f);
-	} else {
+	if (!err) {
 		apply_own(x, w->j.genid, after);
 		w->j.genid = after;
 		w->r->changes += b->changes;
 	}
-	free(f);
 	nl_batch_free(b);
+	if (err)
+		fault(w, step, err, f);
+	free(f);
 	return err;
+}
+
+struct building {
+	const struct nl_job *j;
+	int (*build)(const struct nl_job *, struct nl_batch *, const char **);
+	struct nl_batch b;
+	const char *who;
+	int err;
+};
+
+static void
+build(void *arg)
+{
+	struct building *g = arg;
+
+	g->err = g->build(g->j, &g->b, &g->who);
 }
 
 static int
 step(struct work *w, const char *name,
-    int (*build)(const struct nl_job *, struct nl_batch *, const char **))
+    int (*how)(const struct nl_job *, struct nl_batch *, const char **))
 {
-	struct nl_batch b;
-	const char *who = NULL;
-	int err = build(&w->j, &b, &who);
+	struct building g = {.j = &w->j, .build = how};
 
-	if (err) {
-		snprintf(w->r->text, sizeof w->r->text, "%s: %s%s%s", name, who ? who : "",
-		    who ? ": " : "", reason(err));
-		return err;
+	/* bytes of a batch are in no arena */
+	if (arena_try(build, &g)) {
+		g.err = -ENOMEM;
+		nl_batch_free(&g.b);
 	}
-	return send_batch(w, name, &b);
+	if (g.err) {
+		snprintf(w->r->text, sizeof w->r->text, "%s: %s%s%s", name, g.who ? g.who : "",
+		    g.who ? ": " : "", g.err == -ENOMEM ? APPLY_NO_MEMORY : reason(g.err));
+		return g.err;
+	}
+	return send_batch(w, name, &g.b);
 }
 
 /* ---- a plan into force ---------------------------------------------------------------- */
@@ -310,8 +330,9 @@ stage_and_swap(struct work *w)
 /* What the plan does not name goes. The rules are in force already, so a failure here is none
  * of the plan: what is left over is found as drift. */
 static void
-sweep(struct work *w)
+sweep(void *arg)
 {
+	struct work *w = arg;
 	struct nl_dump after;
 
 	for (int i = 0; i < APPLY_TRIES; i++) {
@@ -420,12 +441,12 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 
 /* The old plan's table, where the new one has another. */
 static void
-retire(struct work *w, struct apply_plan *was, struct apply_plan *p)
+retire(void *arg)
 {
+	struct work *w = arg;
+	const struct apply_plan *was = w->was;
 	int err = -EAGAIN;
 
-	if (!was || same_table(was, p))
-		return;
 	for (int i = 0; i < APPLY_TRIES && (err == -EAGAIN || err == -ERESTART); i++) {
 		struct nl_dump d;
 		const struct nl_table *t;
@@ -528,9 +549,12 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	}
 	w->r->text[0] = 0;
 	if (!w->r->edited && w->r->changes)
-		sweep(w);
+		arena_try(sweep, w);
 	n.form = form;
 	n.flags = w->j.table_flags;
+	/* for who is left in the midst of this */
+	snprintf(w->r->text, sizeof w->r->text, "the rules are in force, but cannot be watched: %s",
+	    APPLY_NO_MEMORY);
 	err = nl_watch(n.formed, form, was ? was->watch : NULL, &n.watch);
 	if (err) {
 		snprintf(w->r->text, sizeof w->r->text, "the rules are in force, but cannot be "
@@ -541,10 +565,16 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	mark_sure(w, was, &n, w->j.genid);
 	if (was == p)
 		arena_free(p->formed);
+	w->r->text[0] = 0;
 	*p = n;
 	x->gen = w->j.genid;
 	x->now = p;
-	retire(w, was, p);
+	arena_keep(p->read);
+	arena_keep(p->formed);
+	w->was = was;
+	if (was && !same_table(was, p) && arena_try(retire, w))
+		apply_note(x, "the rules of table inet %s, which the plan does not use any more, "
+		    "are still there: %s", was->plan->table, APPLY_NO_MEMORY);
 	if (was && !same_table(was, p))
 		x->others_gen = 0;         /* what is another's has changed with it */
 	if (was != p)
@@ -552,16 +582,40 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	return 0;
 }
 
+struct putting {
+	struct work w;
+	struct apply_plan *p;
+	uint32_t want;
+	struct nl_salt bump;
+	int err;
+};
+
+static void
+put(void *arg)
+{
+	struct putting *z = arg;
+
+	z->err = put_plan(&z->w, z->p, z->want, z->bump);
+	z->w.a = arena_free(z->w.a);
+}
+
 int
 apply_put(struct apply *x, struct apply_plan *p, uint32_t want, bool bump_chain,
     struct apply_result *r)
 {
-	struct work w = {.x = x, .r = r};
+	struct putting z = {.w = {.x = x, .r = r}, .p = p, .want = want,
+	    .bump = {0, bump_chain}};
 	int err;
 
 	*r = (struct apply_result){0};
-	err = put_plan(&w, p, want, (struct nl_salt){0, bump_chain});
-	arena_free(w.a);
+	err = arena_try(put, &z);
+	if (err) {
+		apply_starved(x);
+		if (!r->text[0])
+			snprintf(r->text, sizeof r->text, "%s", APPLY_NO_MEMORY);
+	} else {
+		err = z.err;
+	}
 	malloc_trim(0);
 	if (err) {
 		if (!r->text[0])
