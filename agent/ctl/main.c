@@ -208,6 +208,40 @@ take(const struct command *c, enum option o, const char *value, struct wish *w)
 	return 0;
 }
 
+/* The option that a word beginning with -- names; OPT_N: none. */
+static int
+option_of(const char *a)
+{
+	const char *eq = strchr(a, '=');
+	size_t n = eq ? (size_t)(eq - a) : strlen(a);
+	int k = 0;
+
+	while (k < OPT_N && (n - 2 != strlen(option[k].name) || strncmp(a + 2, option[k].name, n - 2)))
+		k++;
+	return k;
+}
+
+/* Options may stand before the command too: it is moved to the front. */
+static void
+command_first(int argc, char **argv)
+{
+	char *name;
+	int at = 1;
+
+	while (at < argc && !strncmp(argv[at], "--", 2)) {
+		int k = option_of(argv[at]);
+
+		if (k == OPT_HELP || k == OPT_N)
+			return;
+		at += option[k].value && !strchr(argv[at], '=') ? 2 : 1;
+	}
+	if (at >= argc)
+		return;
+	name = argv[at];
+	memmove(&argv[2], &argv[1], (size_t)(at - 1) * sizeof argv[0]);
+	argv[1] = name;
+}
+
 /* Reads what follows the command. 0; 2 after a message; -1: help is wanted. */
 static int
 words(const struct command *c, int argc, char **argv, struct wish *w)
@@ -217,9 +251,8 @@ words(const struct command *c, int argc, char **argv, struct wish *w)
 
 	for (int i = 2; i < argc; i++) {
 		const char *a = argv[i], *value, *eq = strchr(a, '='), *rest;
-		size_t n = eq ? (size_t)(eq - a) : strlen(a);
 		uint64_t x;
-		int k = 0;
+		int k;
 
 		if (strncmp(a, "--", 2) != 0) {
 			if (c->word == WORD_NONE || seen)
@@ -234,8 +267,7 @@ words(const struct command *c, int argc, char **argv, struct wish *w)
 			w->ask.number = (uint32_t)x;
 			continue;
 		}
-		while (k < OPT_N && (n - 2 != strlen(option[k].name) || strncmp(a + 2, option[k].name, n - 2)))
-			k++;
+		k = option_of(a);
 		if (k == OPT_HELP)
 			return -1;
 		if (k == OPT_N || (k != OPT_RUN && !(c->options >> k & 1)))
@@ -319,6 +351,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: mailreevectl COMMAND [OPTION ...] [WORD]; see mailreevectl --help\n");
 		return 2;
 	}
+	command_first(argc, argv);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
 		help();
 		return fflush(stdout) ? 3 : 0;

@@ -18,6 +18,7 @@ parent_ready(struct parent *p)
 	if (p->ready)
 		return;
 	p->ready = true;
+	textfile_write(p);
 	notify_ready(p);
 }
 
@@ -82,7 +83,8 @@ booted(struct op *o)
 		op_fail(o, 3, "%s; tried again in %" PRIu64 " s", p->trouble, (p->boot_wait + 999999) / 1000000);
 		return;
 	}
-	op_out(o, "generation %u is in force (%u changes)\n", from, o->done.changes);
+	op_out(o, "generation %u is in force (%u change%s)\n", from, o->done.changes,
+	    o->done.changes == 1 ? "" : "s");
 	if (o->about.observe)
 		op_out(o, "MODE OBSERVE: nothing is refused\n");
 	if (o->drop_pending && (err = state_pending_drop(p->state)))

@@ -175,14 +175,14 @@ was_put(struct op *o)
 	}
 	(void)state_ended(p->state, o->target, waits ? "waiting to be confirmed" : "in force");
 	hex_of(o->about.digest, hex);
-	op_out(o, "generation %u is in force (digest %s, %u changes, staged in %" PRIu64 " us, swapped in %"
-	    PRIu64 " us)\n", o->target, hex, o->done.changes, o->done.stage_us, o->done.swap_us);
+	op_out(o, "generation %u is in force (digest %s, %u change%s, staged in %" PRIu64 " us, swapped in %"
+	    PRIu64 " us)\n", o->target, hex, o->done.changes, o->done.changes == 1 ? "" : "s", o->done.stage_us, o->done.swap_us);
 	if (o->about.observe)
 		op_out(o, "MODE OBSERVE: nothing is refused, only counted and logged\n");
 	if (waits)
 		op_out(o, "it is reverted to %s%u in %s unless confirmed: mailreevectl confirm\n",
 		    p->pending.previous ? "generation " : "no rules at all, generation ", p->pending.previous,
-		    units_time(o->seconds, text));
+		    units_span(o->seconds, text));
 	log_say(LOG_IS_NOTICE, (struct log_field[]){{"DIGEST", hex}, {"POLICY", o->about.policy},
 	    {"POINT", o->about.point}, {NULL, NULL}}, "generation %u is in force: %s by uid %u%s",
 	    o->target, o->about.how, o->uid, waits ? ", to be confirmed" : "");
@@ -503,8 +503,8 @@ run_rollback(struct op *o)
 			seen++;
 		}
 	if (seen < back) {
-		op_fail(o, 1, "there are only %u generations before the present one: mailreevectl history",
-		    seen);
+		op_fail(o, 1, "%s before the present one: mailreevectl history",
+		    seen == 0 ? "there is no generation" : "there are not so many generations");
 		return;
 	}
 	err = op_load(o, STATE_IN_HISTORY, o->target);
@@ -564,7 +564,7 @@ blocked(void *arg, struct ipc_in *in, int err)
 			b = &p->block[p->nblock++];
 		snprintf(copy.address, sizeof copy.address, "%s", o->address);
 		*b = copy;
-		op_out(o, "%s is blocked for %s\n", o->address, units_time(o->seconds, text));
+		op_out(o, "%s is blocked for %s\n", o->address, units_span(o->seconds, text));
 	}
 	err = state_blocks_put(p->state, p->block, p->nblock);
 	if (err)
@@ -630,7 +630,7 @@ paused(void *arg, struct ipc_in *in, int err)
 	o->p->paused_until = o->seconds ? now_us(CLOCK_REALTIME) + o->seconds * 1000000 : 0;
 	log_say(LOG_IS_WARNING, NULL, "healing %s by uid %u", o->seconds ? "is paused" : "goes on", o->uid);
 	if (o->seconds)
-		op_out(o, "what others change is not healed for %s\n", units_time(o->seconds, text));
+		op_out(o, "what others change is not healed for %s\n", units_span(o->seconds, text));
 	else
 		op_out(o, "what others change is healed again\n");
 	op_end(o, 0);

@@ -486,6 +486,7 @@ parent_run(const struct parent_options *o)
 	p->nblock = state_blocks(p->state, p->block);
 	log_say(LOG_IS_NOTICE, NULL, "mailreeved %s began", o->version);
 	notify_watch(p);
+	textfile_write(p);         /* that of an agent before us would tell old news */
 	boot = op_own(p, OP_BOOT);
 	if (boot)
 		op_begin(boot);

@@ -101,7 +101,7 @@ in_words(struct op *o)
 	}
 	if (p->waiting)
 		op_out(o, "confirm      generation %u is reverted to %u in %s unless confirmed: mailreevectl "
-		    "confirm\n", p->pending.now, p->pending.previous, units_time(left_of(p), span));
+		    "confirm\n", p->pending.now, p->pending.previous, units_span(left_of(p), span));
 	if (p->changing)
 		op_out(o, "at work      %s, asked by uid %u (pid %u) %" PRIu64 " s ago\n",
 		    p->changing->row->name, p->changing->uid, p->changing->pid,
@@ -116,8 +116,8 @@ in_words(struct op *o)
 	op_out(o, "drift        %s\n", drift_word(p, room));
 	op_out(o, "foreign      ");
 	if (p->foreign)
-		op_out(o, "OTHER TABLES CHANGE WHAT THE POLICY SAYS, %u differences: mailreevectl drift\n",
-		    p->foreign_differences);
+		op_out(o, "OTHER TABLES CHANGE WHAT THE POLICY SAYS, %u difference%s: mailreevectl drift\n",
+		    p->foreign_differences, p->foreign_differences == 1 ? "" : "s");
 	else
 		op_out(o, "other tables change nothing of it\n");
 	op_out(o, "attempts     %" PRIu64 " packets refused and told%s\n", report_packets(p),
@@ -129,7 +129,7 @@ in_words(struct op *o)
 	if (p->compile_error[0])
 		op_out(o, "last error   %s\n", p->compile_error);
 	op_out(o, "agent        mailreeved %s, up %s\n", p->o->version,
-	    units_time((now_us(CLOCK_MONOTONIC) - p->started) / 1000000, span));
+	    units_span((now_us(CLOCK_MONOTONIC) - p->started) / 1000000, span));
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */

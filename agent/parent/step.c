@@ -161,8 +161,8 @@ compiled(void *arg, struct ipc_in *in, const char *why)
 		}
 		if (o->text && *o->text)
 			op_err(o, "%s%s", o->text, o->text[strlen(o->text) - 1] == '\n' ? "" : "\n");
-		op_fail(o, 1, "the policy does not compile (%u errors); the rules in force stay as they are",
-		    r->errors);
+		op_fail(o, 1, "the policy does not compile (%u error%s); the rules in force stay as they are",
+		    r->errors, r->errors == 1 ? "" : "s");
 		return;
 	}
 	if (o->row != &op_table[CTL_ROLLBACK])

@@ -29,6 +29,14 @@ static const struct unit time_unit[] = {
 	{1, "s", "second"},
 };
 
+/* The same for spans: never without a number. */
+static const struct unit span_unit[] = {
+	{UINT64_C(86400), "days", "1 day"},
+	{UINT64_C(3600), "h", NULL},
+	{UINT64_C(60), "min", NULL},
+	{1, "s", NULL},
+};
+
 static const char *
 write_in(const struct unit *u, size_t n, uint64_t x, char out[32])
 {
@@ -55,4 +63,10 @@ const char *
 units_time(uint64_t seconds, char out[32])
 {
 	return write_in(time_unit, sizeof time_unit / sizeof *time_unit, seconds, out);
+}
+
+const char *
+units_span(uint64_t seconds, char out[32])
+{
+	return write_in(span_unit, sizeof span_unit / sizeof *span_unit, seconds, out);
 }

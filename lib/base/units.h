@@ -19,4 +19,9 @@ units_size(uint64_t bytes, char out[32]);
 const char *
 units_time(uint64_t seconds, char out[32]);
 
+/* Writes how long something takes, or how long ago it was: always with a
+ * number, "1 h", "10 min", "90 s". Gives out. */
+const char *
+units_span(uint64_t seconds, char out[32]);
+
 #endif

@@ -214,6 +214,9 @@ def metrics_are_what_prometheus_reads():
     a = agent(folder=d, options=['--textfile', str(d / 'textfiles' / 'mailreeve.prom')])
     a.write(25)
     a.start()
+    prom = d / 'textfiles' / 'mailreeve.prom'
+    verdict(wait_for(lambda: prom.exists() and 'mailreeve_generation 1\n' in prom.read_text(), 5),
+            'the file is there when the agent is ready, not 15 s later', a.said())
     for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up',
                   'link set d1 up'):
         subprocess.run(['ip', *words.split()], check=True)
@@ -268,6 +271,17 @@ def metrics_are_what_prometheus_reads():
     a.end()
 
 
+def figures_agree_with_their_words():
+    a = agent().start()
+    r = a.ctl('block', '192.0.2.9', '--for', '1h')
+    verdict('blocked for 1 h' in r.out, 'an hour', r)
+    a.policy.write_text(a.policy.read_text().replace('otherwise:', 'otherwize:', 1))
+    r = a.ctl('apply')
+    verdict(r.status == 1 and ('(1 error)' in r.err or re.search(r'\(\d\d* errors\)', r.err)) and
+            '(1 errors)' not in r.err, 'errors', r)
+    a.end()
+
+
 def wrong_use_is_said():
     a = agent().start()
     for args, word in ((['aply'], 'did you mean'), (['apply', 'x'], 'number'), (['apply', '--confirm', '10'], '10min'),
@@ -282,6 +296,12 @@ def wrong_use_is_said():
         verdict(r.returncode == 2 and word in r.stderr, args, r)
     r = subprocess.run([CTL, 'status', '--run', '/nowhere'], capture_output=True, text=True)
     verdict(r.returncode == 3 and 'is mailreeved running?' in r.stderr, 'no agent', r)
+    for args in (['--run', str(a.run), 'status', '--json'], [f'--run={a.run}', '--json', 'status'],
+                 ['--last', '3', '--run', str(a.run), 'history']):
+        r = subprocess.run([CTL, *args], capture_output=True, text=True)
+        verdict(r.returncode == 0 and r.stdout, f'options before the command: {args}', r)
+    r = subprocess.run([CTL, '--run', str(a.run)], capture_output=True, text=True)
+    verdict(r.returncode == 2, 'and no command', r)
     for program in (CTL, DAEMON):
         r = subprocess.run([program, '--help'], capture_output=True, text=True)
         verdict(r.returncode == 0 and 'usage:' in r.stdout, 'help', r)
