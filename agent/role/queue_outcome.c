@@ -31,7 +31,7 @@ queue_enhanced(unsigned code, const char *text, char out[12], const char **rest)
 		*rest = text + n + (text[n] == ' ');
 		return;
 	}
-	snprintf(out, 12, "%u.0.0", class);
+	snprintf(out, 12, "%c.0.0", (char)('0' + class % 10));
 	*rest = text;
 }
 
@@ -103,7 +103,7 @@ queue_answer_refused(const struct queue_fate *f, size_t n, struct queue_answer *
 		all &= f[i].fate == RELAY_FAILED && alike(&f[i], of);
 	/* what is refused without a reply was refused by us for the relay's sake */
 	out->code = of->code >= 500 && of->code < 600 ? of->code : 554;
-	snprintf(out->enhanced, sizeof out->enhanced, "%u.0.0", out->code / 100);
+	snprintf(out->enhanced, sizeof out->enhanced, "5.0.0");
 	reply_lines(&b, out->code, of->text && *of->text ? of->text : "the relay refused it", out->enhanced);
 	for (size_t i = 0; i < n && !all && told < LINES; i++) {
 		buf_printf(&b, "\n<%s>: %s", f[i].address,

@@ -227,7 +227,8 @@ spool_seal(struct spool *s, struct spool_arrival *a, const struct spool_envelope
 		if (!r->address || !r->relay)
 			a->err = -EINVAL;
 		rcpt[i] = (struct spool_rcpt){.address = r->address, .relay = r->relay,
-			.notify = r->notify, .orcpt = r->orcpt, .next = now};
+			.notify = r->notify, .orcpt = r->orcpt,
+			.next = e.not_before > now ? e.not_before : now};
 	}
 	form_begin(&b);
 	if (!a->err)
@@ -263,6 +264,7 @@ spool_seal(struct spool *s, struct spool_arrival *a, const struct spool_envelope
 	a->e->tail = n;
 	a->e->seq = 1;
 	a->e->is_new = true;
+	a->e->first = e.not_before > now ? e.not_before : now;
 	a->e->checked = true;
 	for (size_t i = 0; i < e.nrcpt; i++)
 		for (uint32_t k = 0; k < a->e->nparts; k++)

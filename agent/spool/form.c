@@ -223,6 +223,10 @@ form_envelope(struct buf *b, const struct spool_envelope *e)
 	if (e->smtputf8)
 		buf_str(b, "smtputf8\tyes\n");
 	field(b, "note", e->note);
+	if (e->not_before) {
+		form_time(e->not_before, at);
+		field(b, "not-before", at);
+	}
 	for (size_t i = 0; i < e->nrcpt; i++) {
 		const struct spool_rcpt *r = &e->rcpt[i];
 
@@ -390,6 +394,8 @@ envelope_line(struct spool_envelope *e, char *s)
 	}
 	if (!strcmp(s, "arrived"))
 		return form_time_read(v, strlen(v), &e->arrived) ? 0 : -EBADMSG;
+	if (!strcmp(s, "not-before"))
+		return form_time_read(v, strlen(v), &e->not_before) ? 0 : -EBADMSG;
 	if (!strcmp(s, "uid")) {
 		if (!number(v, UINT32_MAX, &x))
 			return -EBADMSG;
@@ -418,6 +424,8 @@ envelope(struct spool_envelope *e, char *p, char *end)
 	for (size_t i = 0; i < e->nrcpt; i++)
 		if (!e->rcpt[i].relay)
 			return -EBADMSG;
+		else
+			e->rcpt[i].next = e->not_before;
 	return 0;
 }
 

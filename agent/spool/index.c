@@ -409,7 +409,7 @@ entry_join(struct spool *s, struct entry *e, const struct spool_envelope *env)
 		entry_schedule(s, e, env);
 	else
 		for (uint32_t i = 0; i < e->nparts; i++)
-			part_put(&e->part[i], e->arrived);
+			part_put(&e->part[i], e->first);
 	entry_attend(s, e, 0);
 }
 

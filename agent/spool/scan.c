@@ -128,7 +128,7 @@ load(struct spool *s, uint64_t id, bool fresh, uint64_t now)
 			to->next = now;
 		}
 		/* A clock that was far ahead must not keep mail here for years. */
-		if (to->next > now + 2 * s->c.retry_most)
+		if (to->next > now + 2 * s->c.retry_most && to->next != m.env.not_before)
 			to->next = now;
 	}
 	e = r ? NULL : entry_new(s, &m.env, m.size, &r);

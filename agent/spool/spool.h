@@ -150,6 +150,7 @@ struct spool_envelope {
 	const char *body;            /* RFC 6152: "8BITMIME" */
 	bool smtputf8;
 	const char *note;            /* for the trace: how it came in */
+	uint64_t not_before;         /* ms: it is first due then; 0: at once */
 	struct spool_rcpt *rcpt;
 	size_t nrcpt;                /* 1 to SPOOL_RCPT_MOST */
 };
@@ -444,7 +445,8 @@ spool_id_of(const char *text);
 /* ---- small states ---- */
 
 /* Replaces the kept state NAME ([a-z0-9-], 1 to 32) by n bytes, durably:
- * blocks. After a crash: the old or the new, whole. */
+ * blocks. After a crash: the old or the new, whole. Touches nothing else of the spool: one call at
+ * a time may run in another thread while the spool is open. */
 int
 spool_keep(struct spool *s, const char *name, const void *p, size_t n);
 

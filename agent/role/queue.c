@@ -1,0 +1,415 @@
+/* The jail, the loop, the three channels, the policy. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "jail/jail.h"
+#include "log/log.h"
+#include "mail/mail.h"
+#include "role/queue_inside.h"
+#include "world/bundle.h"
+#include "world/world.h"
+
+enum { SCRATCH = 256 << 10 };
+
+static uint64_t
+clock_ms(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- relays, routes --------------------------------------------------------------- */
+
+struct queue_relay *
+queue_relay_of(struct queue *q, const char *name)
+{
+	struct queue_relay *r;
+
+	for (size_t i = 0; i < q->nrelay; i++)
+		if (!strcmp(q->relay[i].name, name))
+			return &q->relay[i];
+	if (q->nrelay == SPOOL_RELAYS_MOST)
+		return NULL;
+	r = &q->relay[q->nrelay];
+	*r = (struct queue_relay){.name = strdup(name), .well = true};
+	if (!r->name)
+		return NULL;
+	q->nrelay++;
+	return r;
+}
+
+const struct policy_application *
+queue_application(const struct queue *q, const char *name)
+{
+	const struct policy_submission *s = &q->policy.p->submission;
+
+	for (size_t i = 0; name && i < s->napplication; i++)
+		if (!strcmp(s->application[i]->meta.name, name))
+			return s->application[i];
+	return NULL;
+}
+
+const char *
+queue_route(struct queue *q, const char *application, const char *recipient)
+{
+	struct mail_route way;
+
+	if (q->scratch && arena_used(q->scratch) > SCRATCH)
+		q->scratch = arena_free(q->scratch);
+	if (!q->scratch)
+		q->scratch = arena_new();
+	mail_route(q->scratch, q->policy.p, queue_application(q, application), recipient, q->now / 1000, &way);
+	return way.relay ? way.relay->meta.name : NULL;
+}
+
+/* ---- the policy ----------------------------------------------------------------------- */
+
+/* Goes over to the policy in a sealed bundle, or stays with what there is. */
+static int
+policy_take(struct queue *q, int fd, const char *host, char why[512])
+{
+	struct arena *a = arena_new();
+	struct diags *d = diags_new(a);
+	struct world world = {.dir = -1};
+	struct policy_world served;
+	struct bundle *b;
+	struct policy *p = NULL;
+	const uint8_t *map = NULL;
+	const char *bytes, *name;
+	size_t n = 0, len;
+	int err = ipc_map(fd, BUNDLE_MOST, &map, &n);
+	uint8_t *copy;
+
+	if (!err) {
+		/* the policy's texts point into its files */
+		copy = arena_alloc(a, n + 1);
+		memcpy(copy, map, n);
+		ipc_unmap(map, n);
+		err = bundle_read(a, copy, n, &b);
+	}
+	if (err) {
+		snprintf(why, 512, "the policy's bundle: %s", strerror(-err));
+	} else if ((err = world_open(&world, "/usr/share/zoneinfo/"))) {
+		snprintf(why, 512, "/usr/share/zoneinfo: %s", strerror(-err));
+	} else {
+		bundle_serve(b, &world.policy, &served);
+		name = bundle_file(b, 0, &bytes, &len);
+		p = policy_load(a, text_set_new(a), name, bytes, len, &served, d);
+		if (!p) {
+			err = -EINVAL;
+			snprintf(why, 512, "%s", d->n ? d->v[0].message : "the policy has errors");
+		}
+	}
+	world_close(&world);
+	if (err) {
+		arena_free(a);
+		return err;
+	}
+	arena_free(q->policy.a);
+	q->policy = (struct queue_policy){.a = a, .p = p};
+	snprintf(q->policy.host, sizeof q->policy.host, "%s", host);
+	/* what is queued may go another way now */
+	q->scan = 0;
+	for (size_t i = 0; i < q->nrelay; i++)
+		if (q->relay[i].knock)
+			q->relay[i].knock = q->mono;
+	return 0;
+}
+
+/* ---- the parent's channel ------------------------------------------------------------------ */
+
+static int
+parent(struct queue *q, struct ipc_in *in)
+{
+	struct mail_taken t = {.text = ""};
+	char why[512] = "";
+	const void *body = NULL;
+	int fd;
+
+	switch ((enum mail_ask)in->type) {
+	case MAIL_POLICY:
+		fd = ipc_take(in, 0);
+		if (ipc_body(in, &mail_ask_shape[MAIL_POLICY], &body) || fd < 0) {
+			t.err = EBADMSG;
+		} else {
+			t.err = (uint32_t)-policy_take(q, fd, ((const struct mail_policy *)body)->host, why);
+			t.text = why;
+		}
+		if (fd >= 0)
+			close(fd);
+		break;
+	case MAIL_STOP:
+		if (!q->stopping)
+			q->stop_at = q->mono + QUEUE_STOP_MS;
+		q->stopping = true;
+		queue_mail_limits(q, true);
+		return 0;
+	case MAIL_QUEUE:
+	case MAIL_STATUS:
+		return queue_people(q, in);
+	case MAIL_CREDENTIAL:
+	case MAIL_NAMES:
+	case MAIL_NASK:
+	default: /* what later headers add for others */
+		t.err = EOPNOTSUPP;
+		break;
+	}
+	return ipc_send_wait(q->opt->parent, MAIL_TAKEN, in->id, &mail_tell_shape[MAIL_TAKEN], &t, NULL, 0, 1000);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------- */
+
+/* Takes messages until there are none, or others have their turn. 0; 1: the other end is gone. */
+static int
+take(struct queue *q, int chan, void (*fn)(struct queue *, struct ipc_in *))
+{
+	for (int i = 0; i < QUEUE_TURN; i++) {
+		struct ipc_in in = {0};
+		int r = ipc_recv(chan, &in);
+
+		if (r == -EAGAIN)
+			return 0;
+		if (r == -EBADMSG || r == -EINTR)
+			continue;
+		if (r <= 0)
+			return 1;
+		if (fn)
+			fn(q, &in);
+		else
+			(void)parent(q, &in);
+		ipc_free(&in);
+	}
+	return 0;
+}
+
+static bool
+full(int err)
+{
+	return err == -EAGAIN;
+}
+
+static int
+wait_ms(const struct queue *q)
+{
+	uint64_t t = queue_mail_deadline(q), d = queue_deliver_deadline(q);
+
+	if (d < t)
+		t = d;
+	if (q->leisure && q->leisure + QUEUE_LEISURE_MS < t)
+		t = q->leisure + QUEUE_LEISURE_MS;
+	if (q->sick && q->mono + 1000 < t)
+		t = q->mono + 1000;
+	if (q->stopping && q->stop_at < t)
+		t = q->stop_at;
+	if (q->names && q->mono + FRONT_RESOLVE_MS < t)
+		t = q->mono + FRONT_RESOLVE_MS;
+	if (t == UINT64_MAX)
+		return -1;
+	if (t <= q->mono)
+		return 0;
+	return t - q->mono < 60000 ? (int)(t - q->mono) : 60000;
+}
+
+/* Nothing of ours is under way. */
+static bool
+quiet(const struct queue *q)
+{
+	for (const struct queue_mail *m = q->mails; m; m = m->next)
+		if (m->at == MAIL_THROUGH || m->at == MAIL_COMMITS)
+			return false;
+	return !q->job && spool_commit_wanted(q->s) != 2;
+}
+
+static void
+claims_free(struct queue *q)
+{
+	while (q->claims) {
+		struct queue_claim *c = q->claims;
+
+		q->claims = c->next;
+		queue_send_free(q, &c->sends);
+		c->relay->claims--;
+		free(c);
+	}
+	q->nclaim = 0;
+}
+
+/* A folder whose sync failed is believed no more: what is really there is read anew. */
+static int
+heal(struct queue *q)
+{
+	struct spool_found f;
+	int err;
+
+	spool_found(q->s, &f);
+	if (!f.sick)
+		return 0;
+	if (!q->sick) {
+		q->sick = q->mono;
+		log_say(LOG_IS_ERROR, NULL, "the spool could not be made durable: nothing is taken until it can");
+	}
+	if (q->mono - q->sick < QUEUE_REOPEN_MS || !quiet(q) || q->commit.keep)
+		return 0;
+	for (struct queue_mail *m = q->mails; m; m = m->next)
+		m->a = spool_drop_arrival(q->s, m->a);
+	/* their results find nobody: at worst these go twice */
+	claims_free(q);
+	q->s = spool_close(q->s);
+	err = spool_open(&q->s, q->opt->spool, &q->config, q->now);
+	if (err)
+		return err;
+	q->sick = 0;
+	q->scan = 0;
+	log_say(LOG_IS_NOTICE, NULL, "the spool was opened anew");
+	return 0;
+}
+
+static int
+run(struct queue *q)
+{
+	int front = 0, relay = 0, err;
+
+	for (;;) {
+		struct pollfd f[4] = {{q->opt->front, POLLIN, 0}, {q->opt->relay, POLLIN, 0},
+			{q->opt->parent, POLLIN, 0}, {q->commit.done, POLLIN, 0}};
+
+		if (front)
+			f[0].events |= POLLOUT;
+		if (relay)
+			f[1].events |= POLLOUT;
+		/* answers that wait hold what was asked: no more of it then */
+		if (q->nmail >= 2 * QUEUE_MAILS)
+			f[0].events &= ~POLLIN;
+		if (poll(f, 4, wait_ms(q)) < 0 && errno != EINTR)
+			return -errno;
+		q->now = clock_ms(CLOCK_REALTIME);
+		q->mono = clock_ms(CLOCK_MONOTONIC);
+		if (f[3].revents & POLLIN)
+			queue_commit_done(q);
+		if (f[1].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->relay, queue_relay))
+			return 0;
+		if (f[0].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->front, queue_front))
+			return 0;
+		if (f[2].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->parent, NULL))
+			return 0;
+		queue_mail_limits(q, false);
+		err = heal(q);
+		if (err)
+			return err;
+		queue_deliver(q);
+		queue_commit(q);
+		err = queue_relay_out(q);
+		relay = full(err);
+		if (err && !relay)
+			return 0;
+		err = queue_front_out(q);
+		front = full(err);
+		if (err && !front)
+			return 0;
+		if (q->stopping && ((quiet(q) && !q->nclaim && !q->out) || q->mono >= q->stop_at))
+			return 0;
+	}
+}
+
+static int
+enter(const struct role_queue *o)
+{
+	const struct jail_path path[] = {{.dir = o->spool, .write = true}, {.path = "/usr/share/zoneinfo"}};
+	int err = jail_begin();
+
+	if (!err)
+		err = jail_user(o->uid, o->gid, false);
+	if (!err)
+		err = jail_landlock(path, sizeof path / sizeof path[0]);
+	if (err >= 0)
+		err = jail_caps(0);
+	if (err >= 0)
+		err = jail_seccomp(JAIL_QUEUE);
+	return err < 0 ? err : 0;
+}
+
+static void
+clear(struct queue *q)
+{
+	if (q->s)
+		queue_commit_stop(q);
+	/* who still can is told what became durable */
+	if (q->s)
+		(void)queue_front_out(q);
+	while (q->mails)
+		queue_mail_free(q, q->mails);
+	claims_free(q);
+	while (q->names) {
+		struct queue_name *n = q->names;
+
+		q->names = n->next;
+		free(n);
+	}
+	if (q->s)
+		q->s = spool_close(q->s);
+	for (size_t i = 0; i < q->nrelay; i++) {
+		free(q->relay[i].name);
+		free(q->relay[i].held);
+	}
+	for (unsigned i = 0; i < QUEUE_KEEPS; i++)
+		buf_free(&q->keep[i].b);
+	free(q->kept);
+	queue_storm_free(q->storm);
+	arena_free(q->scratch);
+	arena_free(q->policy.a);
+	free(q);
+}
+
+int
+role_queue(const struct role_queue *o)
+{
+	struct queue *q = calloc(1, sizeof *q);
+	int err = q ? 0 : -ENOMEM;
+
+	log_begin("mailreeved queue");
+	if (!err && !o->no_jail)
+		err = enter(o);
+	if (!err) {
+		q->opt = o;
+		q->out_end = &q->out;
+		q->to_send_end = &q->to_send;
+		q->commit.done = -1;
+		q->scan = UINT64_MAX;
+		q->now = clock_ms(CLOCK_REALTIME);
+		q->mono = clock_ms(CLOCK_MONOTONIC);
+		if (o->config) {
+			q->config = *o->config;
+		} else {
+			spool_config_default(&q->config);
+			/* reports arrive here, too */
+			q->config.arrivals_most = QUEUE_MAILS + 64;
+			q->config.seed = q->now ^ (uint64_t)getpid() << 32;
+		}
+		q->storm = queue_storm_new(QUEUE_REPORTS);
+		err = q->storm ? spool_open(&q->s, o->spool, &q->config, q->now) : -ENOMEM;
+	}
+	if (!err) {
+		err = queue_commit_start(q);
+		if (err && q->commit.done >= 0) {
+			log_say(LOG_IS_NOTICE, NULL, "syncs have no thread of their own: %s", strerror(-err));
+			err = 0;
+		}
+	}
+	if (!err)
+		err = run(q);
+	if (err)
+		log_say(LOG_IS_ERROR, NULL, "the queue is not kept any more: %s", strerror(-err));
+	if (q && q->out_end)
+		clear(q);
+	else
+		free(q);
+	return err ? 1 : 0;
+}

@@ -1,0 +1,385 @@
+/*
+ * queue: the role queue, in parts. Private to the files queue*.c.
+ *
+ *   queue.c          the jail, the loop, the three channels, the policy
+ *   queue_arrive.c   a message from a program: arrival, seal, through, the answer
+ *   queue_send.c     what is with the role relay: sends, their results; how each relay does
+ *   queue_deliver.c  the spool's claims, its events, new routes after a reload
+ *   queue_report.c   reports to senders
+ *   queue_commit.c   group commit, its syncs in a thread
+ *   queue_people.c   what people ask, and the counters
+ *   queue_outcome.c  the pure part: what a program is told
+ *
+ * A message of a program is a `mail` until its answer is told. A send is what the relay role has of it, or
+ * of a claim of the spool: one relay, at most RELAY_MOST_RCPT recipients. All that waits for room in a
+ * channel is such an object in a list, so nothing grows that is not counted.
+ */
+#ifndef ROLE_QUEUE_INSIDE_H
+#define ROLE_QUEUE_INSIDE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "ipc/front.h"
+#include "ipc/ipc.h"
+#include "ipc/mail.h"
+#include "ipc/relay.h"
+#include "policy/policy.h"
+#include "role/queue_outcome.h"
+#include "role/role.h"
+#include "spool/spool.h"
+
+struct arena;
+
+enum {
+	QUEUE_MAILS = 256,         /* of programs at once; each holds a descriptor */
+	QUEUE_SENDS = 480,         /* with the relay role, less than it takes (busy) */
+	QUEUE_CLAIMS = 224,        /* of them for the spool's claims: the rest is for programs that wait */
+	QUEUE_EACH = 64,           /* claims of one relay, where the policy says nothing: the relay role
+	                              keeps its connections busy from them */
+	QUEUE_AHEAD = 2,           /* claims for each connection, where it does */
+	QUEUE_PARTS = 64,          /* sends of one message or claim */
+	QUEUE_SEND_BYTES = 40 << 10, /* of addresses in one send: a channel's message is limited */
+	QUEUE_THROUGH_MS = 15000,  /* a program waits so long for the relay's own word */
+	QUEUE_STOP_MS = 5000,
+	QUEUE_LEISURE_MS = 1000,   /* records may wait so long for a sync */
+	QUEUE_BUSY_MS = 200,       /* a relay role that has too much is left alone */
+	QUEUE_DOWN_MS = 1000,      /* a relay that failed gets no `through` so long, then twice ... */
+	QUEUE_DOWN_MOST_MS = 60000,
+	QUEUE_ALARM_MS = 15000,    /* one message of those that an alarm holds knocks again, then twice ... */
+	QUEUE_ALARM_MOST_MS = 600000,
+	QUEUE_REOPEN_MS = 10000,   /* a sick spool is opened anew after that */
+	QUEUE_TURN = 64,           /* messages of a channel before the others have their turn */
+	QUEUE_SCAN = 16,           /* messages looked through for other routes in a turn */
+	QUEUE_SHOWN = 16 << 10,    /* bytes of a content's header that people see */
+	QUEUE_ORIGINAL = 256 << 10, /* bytes of an original that a report returns whole */
+	QUEUE_HEADER = 64 << 10,   /* bytes of its header, where it does not */
+	QUEUE_SLOTS = 256,
+	QUEUE_KEEPS = 4,           /* states that front keeps, by name */
+};
+
+/* How a relay does, as far as it has come to us. */
+struct queue_relay {
+	char *name;
+	unsigned claims;           /* of the spool, with the relay role */
+	bool well, alarm;
+	uint64_t failed;           /* monotonic ms of the last failure that counted */
+	unsigned fails;            /* in a row */
+	uint64_t down;             /* monotonic ms: no `through` before */
+	uint64_t pause;            /* monotonic ms: no claim before: the relay role is busy */
+	unsigned connections;
+	char text[160];            /* what is wrong */
+	/* messages that an alarm holds, oldest first */
+	uint64_t *held;
+	size_t nheld, capheld;
+	uint64_t knock;            /* monotonic ms: when one of them tries */
+	unsigned knocks;
+};
+
+/* A part of a message with the role relay. */
+struct queue_send {
+	struct queue_send *next;   /* of its owner */
+	struct queue_send *slot;   /* of its claim's number */
+	struct queue_send *wait;   /* for room in the channel */
+	uint64_t claim, began;
+	struct queue_mail *mail;   /* the owner: one of both */
+	struct queue_claim *of;
+	const char *relay;
+	uint32_t *which;           /* n recipients of the owner */
+	uint32_t n;
+	bool sent, cancel, cancel_sent, over, waits;
+	struct ipc_in in;          /* the result, and what it points to */
+	const struct relay_result *r;
+};
+
+/* What comes back from a commit. */
+struct queue_token {
+	struct queue_mail *mail;   /* the message itself, or whose answer waits for this report; NULL */
+	bool report;               /* to be freed */
+	bool owed;                 /* a report about all that was owed of */
+	uint64_t about;            /* this message of the spool */
+};
+
+enum queue_mail_at {
+	MAIL_ARRIVES,              /* front writes it */
+	MAIL_THROUGH,              /* the relays have it */
+	MAIL_COMMITS,              /* it, or a report about it, becomes durable */
+	MAIL_OVER,                 /* its answer is to be told */
+};
+
+struct queue_mail {
+	struct queue_mail *slot;   /* of its token's number */
+	struct queue_mail *next, **prev; /* of all */
+	struct queue_mail *wait;   /* for room in front's channel */
+	bool waits;
+	uint64_t token, id;
+	enum queue_mail_at at;
+	struct spool_arrival *a;
+	bool arrived_told;
+	int err;                   /* of the arrival */
+	struct ipc_in *seal;       /* what the texts below point to */
+	size_t nseal;
+	const struct front_seal *s; /* the last, which counts */
+	struct spool_rcpt *rcpt;
+	size_t nrcpt;
+	/* through */
+	struct queue_fate *fate;   /* of each recipient */
+	struct queue_send *sends;
+	unsigned nopen;
+	uint64_t limit;            /* monotonic ms; 0: none */
+	bool cancelled;
+	/* commit */
+	struct queue_token own;
+	unsigned ncommit;          /* outcomes awaited */
+	int commit_err;
+	bool kept, told_report;
+	struct queue_answer answer;
+	bool delivered;
+};
+
+/* A claim of the spool, with the relay role. */
+struct queue_claim {
+	struct queue_claim *next, **prev;
+	struct spool_claim *c;
+	struct queue_relay *relay;
+	const struct spool_message *m;
+	const uint32_t *which;
+	size_t n;
+	struct queue_send *sends;
+	unsigned nopen;
+	bool reroute;              /* look at its routes when it has ended */
+};
+
+/* A question of front about a name. */
+struct queue_name {
+	struct queue_name *next;
+	uint64_t token;
+	uint64_t since;            /* monotonic ms */
+	bool back, answered;       /* the relay role has it; for front */
+	uint32_t answer;
+	char domain[256];
+};
+
+/* A state that front keeps, gathered from its pieces. */
+struct queue_keep {
+	char name[33];
+	struct buf b;
+	bool whole, going;         /* waits to be kept; the thread keeps it */
+};
+
+struct queue_policy {
+	struct arena *a;
+	const struct policy *p;    /* NULL: none yet */
+	char host[256];
+};
+
+struct queue {
+	const struct role_queue *opt;
+	struct spool *s;
+	struct spool_config config;
+	uint64_t now;              /* ms since 1970 */
+	uint64_t mono;             /* monotonic ms */
+	struct queue_policy policy;
+	struct arena *scratch;     /* of routes */
+	/* front */
+	struct queue_mail *mails, *mail_slot[QUEUE_SLOTS];
+	unsigned nmail;
+	struct queue_mail *out, **out_end; /* to be told */
+	struct queue_name *names;
+	unsigned nname;
+	struct queue_keep keep[QUEUE_KEEPS];
+	void *kept;                /* what front is told, */
+	size_t nkept, kept_at;     /* as far as this */
+	bool tell_kept;
+	/* relay */
+	bool relay_ready;
+	uint64_t next_claim;
+	struct queue_send *send_slot[QUEUE_SLOTS];
+	struct queue_send *to_send, **to_send_end;
+	unsigned nsend;
+	struct queue_claim *claims;
+	unsigned nclaim;
+	struct queue_relay relay[SPOOL_RELAYS_MOST];
+	size_t nrelay;
+	uint64_t scan;             /* id last looked at for other routes; UINT64_MAX: all were */
+	struct queue_storm *storm;
+	/* commit */
+	struct {
+		pthread_t thread;
+		bool running, stop;
+		pthread_mutex_t lock;
+		pthread_cond_t wake;
+		struct spool_job *todo;
+		struct queue_keep *keep; /* to be kept */
+		bool kept, synced; /* it was; the job's syncs are over */
+		int keep_err;
+		int done;              /* eventfd: the job's syncs are over */
+	} commit;
+	struct spool_job *job;
+	uint64_t leisure;          /* monotonic ms: since when records wait; 0: none do */
+	struct spool_outcome outcome[SPOOL_GROUP_MOST];
+	uint64_t sick;             /* monotonic ms since when; 0: it is not */
+	bool stopping, leave;
+	uint64_t stop_at;
+	uint32_t stop_id;
+	struct mail_status count;  /* its counters */
+};
+
+/* ---- queue.c ---------------------------------------------------------------------- */
+
+/* The relay's row, made where it is missing; NULL: no memory, too many. */
+struct queue_relay *
+queue_relay_of(struct queue *q, const char *name);
+
+/* The application of that name; NULL: none. */
+const struct policy_application *
+queue_application(const struct queue *q, const char *name);
+
+/* Where mail of an application for a recipient goes now; NULL: nowhere. */
+const char *
+queue_route(struct queue *q, const char *application, const char *recipient);
+
+/* ---- queue_arrive.c ---------------------------------------------------------------- */
+
+/* A message of front's channel. Takes the message over. */
+void
+queue_front(struct queue *q, struct ipc_in *in);
+
+/* Tells front what waits. 0; -EAGAIN; errno. */
+int
+queue_front_out(struct queue *q);
+
+/* All sends of the mail have ended. */
+void
+queue_mail_sent(struct queue *q, struct queue_mail *m);
+
+/* One of the commits that the mail waits for. */
+void
+queue_mail_committed(struct queue *q, struct queue_mail *m, int err);
+
+/* Cancels what has waited too long; all: for the role ends. */
+void
+queue_mail_limits(struct queue *q, bool all);
+uint64_t
+queue_mail_deadline(const struct queue *q);
+
+struct queue_mail *
+queue_mail_free(struct queue *q, struct queue_mail *m);
+
+/* ---- queue_send.c --------------------------------------------------------------------- */
+
+/* A message's recipients, for sends. */
+struct queue_parcel {
+	const struct spool_rcpt *rcpt;
+	const char *from, *application, *envid, *ret;
+};
+
+/* Makes sends for n recipients of one relay, in the owner's list, and puts them in line. 0, -ENOMEM,
+ * -EAGAIN (too many are out). */
+int
+queue_send_new(struct queue *q, struct queue_mail *m, struct queue_claim *c, const char *relay,
+    const struct queue_parcel *p, const uint32_t *which, size_t n);
+
+/* Wants the send's end; its result comes all the same. */
+void
+queue_send_cancel(struct queue *q, struct queue_send *s);
+
+/* Frees an owner's list of sends. */
+void
+queue_send_free(struct queue *q, struct queue_send **list);
+
+/* A message of the relay role's channel. Takes it over. */
+void
+queue_relay(struct queue *q, struct ipc_in *in);
+
+/* Tells the relay role what waits. 0; -EAGAIN; errno. */
+int
+queue_relay_out(struct queue *q);
+
+/* What has come of a connection to the relay; began: when, in monotonic ms. */
+void
+queue_relay_well(struct queue *q, struct queue_relay *r);
+void
+queue_relay_failed(struct queue *q, struct queue_relay *r, uint64_t began, const char *why);
+
+/* An alarm holds this message. */
+void
+queue_relay_hold(struct queue *q, struct queue_relay *r, uint64_t id);
+
+/* The alarm is over: what it holds is released. */
+void
+queue_relay_release(struct queue *q, struct queue_relay *r);
+
+/* ---- queue_deliver.c -------------------------------------------------------------------- */
+
+/* Claims what is due and has room; hands events on. */
+void
+queue_deliver(struct queue *q);
+
+/* When queue_deliver() has work again, monotonic ms; UINT64_MAX. */
+uint64_t
+queue_deliver_deadline(const struct queue *q);
+
+/* All sends of the claim have ended. */
+void
+queue_claim_sent(struct queue *q, struct queue_claim *c);
+
+/* ---- queue_report.c ------------------------------------------------------------------------ */
+
+struct smtp_report_rcpt;
+
+/* What a report is about. */
+struct queue_about {
+	const struct spool_envelope *env; /* its id, arrival, from, envid, ret, application */
+	int fd;                    /* the content */
+	uint64_t offset, size;
+	const struct smtp_report_rcpt *rcpt;
+	size_t nrcpt;
+};
+
+/* Seals a report to the sender, which becomes durable with a commit; its outcome goes to `mail` (NULL: to
+ * nobody), owed: and to spool_reported(). 0; 1: the sender has had too many, or there is no way to it: it is
+ * left out, which is logged and counted; errno. */
+int
+queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail, bool owed);
+
+/* Whether a report on this would be wanted: NOTIFY, and the sender. */
+bool
+queue_report_wanted(const struct spool_envelope *env, const struct spool_rcpt *r, bool delayed);
+
+/* Events of the spool. */
+void
+queue_event(struct queue *q, const struct spool_event *e);
+
+/* ---- queue_commit.c ---------------------------------------------------------------------------- */
+
+/* Starts the thread. 0 or -errno: then syncs are made by the caller. */
+int
+queue_commit_start(struct queue *q);
+
+/* Begins a commit where one is due. */
+void
+queue_commit(struct queue *q);
+
+/* Has a state of front kept, where one waits. */
+void
+queue_keep(struct queue *q);
+
+/* The thread has told: takes the job's outcomes. */
+void
+queue_commit_done(struct queue *q);
+
+/* Ends the thread; a job under way is finished first, what waits is committed. */
+void
+queue_commit_stop(struct queue *q);
+
+/* ---- queue_people.c ------------------------------------------------------------------------------ */
+
+/* Answers MAIL_QUEUE and MAIL_STATUS. 0 or -errno of the channel. */
+int
+queue_people(struct queue *q, struct ipc_in *in);
+
+#endif
