@@ -24,7 +24,8 @@ relay_dest_state(struct relay_dest *d, bool well, bool alarm, const char *text)
 	d->known = true;
 	d->well = well;
 	d->alarm = alarm;
-	snprintf(d->text, sizeof d->text, "%s", text);
+	if (text != d->text)
+		snprintf(d->text, sizeof d->text, "%s", text);
 	d->dirty = true;
 }
 

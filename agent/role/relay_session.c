@@ -482,14 +482,14 @@ lost(struct relay_conn *c, struct relay_claim *m, const struct smtp_client_event
 	tell_session(c, m);
 	if (m->canceled) {
 		relay_claim_over(c->r, m, RELAY_DEFERRED, 0, "");
-	} else if (dot) {
+	} else if (dot && !(e->stage == SMTP_AT_DOT && cause->code)) {
 		m->doubt = true;
 		snprintf(words, sizeof words, "%.400s; the message may have arrived", cause->text);
 		relay_claim_over(c->r, m, RELAY_DEFERRED, cause->code, words);
 	} else if (e->why == SMTP_FAIL_CONTENT && !c->cut) {
 		relay_claim_over(c->r, m, RELAY_FAILED, 0,
 		    "5.6.0 the content has a CR, a LF or a NUL where none may be, and cannot be sent");
-	} else if ((e->why == SMTP_FAIL_SHUT || e->why == SMTP_FAIL_GONE) && ++m->tries < RELAY_TRIES) {
+	} else if (!dot && (e->why == SMTP_FAIL_SHUT || e->why == SMTP_FAIL_GONE) && ++m->tries < RELAY_TRIES) {
 		/* it was closed between two messages, most likely */
 		if (relay_claim_open(m) < m->s->nrcpt)
 			relay_lane_put(c->r, m, true);
