@@ -79,6 +79,30 @@ jail_caps(uint64_t keep)
 	return syscall(SYS_capset, &h, d) ? -errno : 0;
 }
 
+int
+jail_caps_pass(uint64_t keep)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2] = {0};
+
+	if (syscall(SYS_capget, &h, d))
+		return -errno;
+	keep &= (uint64_t)d[1].permitted << 32 | d[0].permitted;
+	for (int c = 0; c < 64; c++)
+		if (!(keep >> c & 1) && prctl(PR_CAPBSET_DROP, c, 0, 0, 0) && errno == EINVAL)
+			break;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		d[i].permitted = d[i].effective = d[i].inheritable = (uint32_t)(keep >> (32 * i));
+	if (syscall(SYS_capset, &h, d))
+		return -errno;
+	for (int c = 0; c < 64; c++)
+		if (keep >> c & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0))
+			return -errno;
+	return 0;
+}
+
 /* The rights that a file which is no folder can have. */
 #define FS_OF_FILE (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | \
     LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV)

@@ -26,6 +26,11 @@ jail_user(uid_t uid, gid_t gid, bool keep);
 int
 jail_caps(uint64_t keep);
 
+/* Keeps of those in `keep` what the process has, drops all others, and passes them on to programs that it
+ * executes (capabilities(7), ambient set). 0 or -errno. */
+int
+jail_caps_pass(uint64_t keep);
+
 /* A folder or file that stays open to the process. */
 struct jail_path {
 	const char *path;          /* one that is not there is passed over; NULL: the folder `dir` */
@@ -45,6 +50,8 @@ jail_landlock_connect(const struct jail_path *path, unsigned n);
 
 /* The system calls of a role. */
 enum jail_profile { JAIL_PARENT, JAIL_APPLY, JAIL_ATTEMPTS, JAIL_COMPILE, JAIL_RELAY, JAIL_QUEUE,
+	JAIL_FRONT,
+	JAIL_STARTER,              /* what it starts narrows it */
 	JAIL_NPROFILE };
 
 /* Allows the profile's system calls; any other kills the process (SIGSYS), which is told by

@@ -75,7 +75,13 @@ static const int storing[] = {
 	CALL(sync_file_range2), CALL(flock), CALL(fallocate),
 };
 
+static const int front_calls[] = {
+	CALL(accept), CALL(accept4), CALL(pwritev), CALL(pwritev2),
+};
+
 #define LIST(x) {x, sizeof(x) / sizeof(x)[0]}
+
+enum { MOST_LISTS = 6 };
 
 struct calls {
 	const int *v;
@@ -83,7 +89,7 @@ struct calls {
 };
 
 static const struct profile {
-	struct calls list[4];
+	struct calls list[MOST_LISTS];
 	int family[4];             /* of sockets that it may make; 0 ends them */
 	bool threads;              /* it may start threads, and no process */
 } profile[JAIL_NPROFILE] = {
@@ -93,6 +99,9 @@ static const struct profile {
 	[JAIL_ATTEMPTS] = {{LIST(common), LIST(reading), LIST(netlink_calls)}, {AF_NETLINK, AF_UNIX}},
 	[JAIL_RELAY] = {{LIST(common), LIST(reading), LIST(relay_calls)}, {AF_INET, AF_INET6}},
 	[JAIL_QUEUE] = {{LIST(common), LIST(reading), LIST(storing)}, {0}, .threads = true},
+	[JAIL_FRONT] = {{LIST(common), LIST(reading), LIST(front_calls)}, {0}},
+	[JAIL_STARTER] = {{LIST(common), LIST(reading), LIST(parental), LIST(relay_calls), LIST(storing),
+	    LIST(front_calls)}, {AF_UNIX, AF_NETLINK, AF_INET, AF_INET6}},
 	[JAIL_COMPILE] = {{LIST(common), LIST(reading)}, {0}},
 };
 
@@ -157,7 +166,7 @@ jail_seccomp(enum jail_profile p)
 	c = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (!c)
 		return -ENOMEM;
-	for (size_t i = 0; i < 4 && !err; i++)
+	for (size_t i = 0; i < MOST_LISTS && !err; i++)
 		for (size_t k = 0; k < pr->list[i].n && !err; k++)
 			err = seccomp_rule_add(c, SCMP_ACT_ALLOW, pr->list[i].v[k], 0);
 	if (!err)

@@ -434,12 +434,13 @@ conclude(struct admit *a)
 		    "the message has no recipient");
 }
 
-void
-mail_admit_session(struct arena *m, const struct policy *p, const struct policy_message *msg,
-    struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out)
+static void
+admit(struct admit *a)
 {
-	struct admit a = {.m = m, .p = p, .msg = msg, .user = msg->user, .unit = msg->unit,
-	    .w = w, .s = s, .now = now, .out = out};
+	const struct policy *p = a->p;
+	const struct policy_message *msg = a->msg;
+	struct arena *m = a->m;
+	struct mail_verdict *out = a->out;
 
 	*out = (struct mail_verdict){
 		.sender = msg->from,
@@ -453,10 +454,30 @@ mail_admit_session(struct arena *m, const struct policy *p, const struct policy_
 			if (!strcmp(p->submission.application[i]->meta.name, msg->application))
 				out->application = p->submission.application[i];
 	} else {
-		out->application = route_application(p, msg->user, msg->unit, now);
+		out->application = route_application(p, msg->user, msg->unit, a->now);
 	}
-	judge_message(&a);
-	conclude(&a);
+	judge_message(a);
+	conclude(a);
+}
+
+void
+mail_admit_session(struct arena *m, const struct policy *p, const struct policy_message *msg,
+    struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out)
+{
+	struct admit a = {.m = m, .p = p, .msg = msg, .user = msg->user, .unit = msg->unit,
+	    .w = w, .s = s, .now = now, .out = out};
+
+	admit(&a);
+}
+
+void
+mail_admit_whole(struct arena *m, const struct policy *p, const struct policy_message *msg,
+    struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out)
+{
+	struct admit a = {.m = m, .p = p, .msg = msg, .user = msg->user, .unit = msg->unit,
+	    .w = w, .s = s, .now = now, .whole = true, .out = out};
+
+	admit(&a);
 }
 
 void

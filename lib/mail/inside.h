@@ -21,6 +21,7 @@ struct admit {
 	struct mail_windows *w;    /* NULL: none */
 	struct mail_session *s;    /* NULL: none */
 	uint64_t now;
+	bool whole;                /* all recipients or none */
 	struct mail_verdict *out;
 };
 

@@ -457,6 +457,15 @@ any_left(const struct admit *a)
 	return false;
 }
 
+static bool
+all_left(const struct admit *a)
+{
+	for (size_t i = 0; i < a->out->nrecipient; i++)
+		if (!a->out->recipient[i].relay)
+			return false;
+	return true;
+}
+
 void
 limits_message(struct admit *a)
 {
@@ -471,7 +480,7 @@ limits_message(struct admit *a)
 		apply(a, &c, stage, REFUSE);
 		apply(a, &c, stage, DEFER);
 	}
-	if (any_left(a))
+	if (a->whole ? all_left(a) : any_left(a))
 		count(a, &c);
 }
 

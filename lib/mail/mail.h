@@ -137,6 +137,17 @@ struct mail_session;
 struct mail_windows *
 mail_windows_new(struct arena *a);
 
+/* Adds all that the windows count at second `now`, as bytes for mail_windows_read(): at most some 8 MB,
+ * empty windows left out. */
+struct buf;
+void
+mail_windows_write(struct mail_windows *w, uint64_t now, struct buf *out);
+
+/* Fills new windows with what was written; time that has gone by since then has gone by for them. 0;
+ * -EBADMSG, and the windows are empty, for what was not written by mail_windows_write(). */
+int
+mail_windows_read(struct mail_windows *w, const void *bytes, size_t n);
+
 /* What one connection has sent, for limits `per: connection`; it lives in the
  * connection's arena. */
 struct mail_session *
@@ -181,7 +192,13 @@ void
 mail_admit_session(struct arena *m, const struct policy *p, const struct policy_message *msg,
     struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out);
 
-/* The same with s NULL. */
+/* The same for a message that is taken for all its recipients or for none (after DATA there is
+ * one reply for all, RFC 5321 4.1.1.4): nothing is counted unless every recipient is accepted. */
+void
+mail_admit_whole(struct arena *m, const struct policy *p, const struct policy_message *msg,
+    struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out);
+
+/* The same as mail_admit_session() with s NULL. */
 void
 mail_admit(struct arena *m, const struct policy *p, const struct policy_message *msg,
     struct mail_windows *w, uint64_t now, struct mail_verdict *out);

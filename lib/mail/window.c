@@ -1,11 +1,13 @@
 #include "mail/window.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/hash.h"
 #include "mail/mail.h"
 
@@ -316,6 +318,154 @@ size_t
 window_slots(const struct mail_windows *w)
 {
 	return w->slots;
+}
+
+/* ---- kept over a restart ---- */
+
+/* Numbers of eight bytes in the host's order: it is read on the host that wrote it. */
+static const char kept_mark[] = "mailreeve windows 1\n";
+
+static void
+put(struct buf *out, uint64_t x)
+{
+	buf_add(out, &x, sizeof x);
+}
+
+void
+mail_windows_write(struct mail_windows *w, uint64_t now, struct buf *out)
+{
+	window_begin(w, now, 0);
+	sweep(w);
+	buf_add(out, kept_mark, sizeof kept_mark - 1);
+	put(out, w->last);
+	put(out, w->clock);
+	put(out, w->keys);
+	for (size_t b = 0; b < BUCKETS; b++)
+		for (uint32_t i = w->bucket[b]; i != NONE; i = key_at(w, i)->next) {
+			const struct window *k = key_at(w, i);
+			uint64_t n = 0;
+
+			for (uint32_t s = k->head; s != NONE; s = slot_at(w, s)->next)
+				n++;
+			put(out, k->id);
+			put(out, k->seconds);
+			put(out, strlen(k->key));
+			buf_str(out, k->key);
+			put(out, n);
+			for (uint32_t s = k->head; s != NONE; s = slot_at(w, s)->next) {
+				put(out, slot_at(w, s)->t);
+				put(out, slot_at(w, s)->n);
+			}
+		}
+}
+
+struct reader {
+	const char *p;
+	size_t n;
+	bool bad;
+};
+
+static const char *
+take(struct reader *r, size_t n)
+{
+	const char *p = r->p;
+
+	if (r->bad || n > r->n) {
+		r->bad = true;
+		return NULL;
+	}
+	r->p += n;
+	r->n -= n;
+	return p;
+}
+
+static uint64_t
+number(struct reader *r)
+{
+	uint64_t x = 0;
+	const char *p = take(r, sizeof x);
+
+	if (p)
+		memcpy(&x, p, sizeof x);
+	return x;
+}
+
+/* One window, at the end of its bucket: the order there does not matter. */
+static void
+read_window(struct mail_windows *w, struct reader *r)
+{
+	uint64_t id = number(r), seconds = number(r), len = number(r), n, t = 0;
+	const char *name = len <= WINDOW_KEY_MOST ? take(r, len) : NULL;
+	char key[WINDOW_KEY_MOST + 1];
+	struct window *k;
+	uint32_t i, *b;
+
+	n = number(r);
+	if (!name || r->bad || !n || n > WINDOW_SLOTS_MOST - w->slots || !room(w, 1) || memchr(name, 0, len)) {
+		r->bad = true;
+		return;
+	}
+	memcpy(key, name, len);
+	key[len] = 0;
+	if (find(w, id, key) != NONE) {
+		r->bad = true;
+		return;
+	}
+	b = bucket_of(w, id, key);
+	i = key_take(w);
+	k = key_at(w, i);
+	*k = (struct window){.id = id, .seconds = seconds, .head = NONE, .tail = NONE, .next = *b};
+	memcpy(k->key, key, len + 1);
+	*b = i;
+	while (n-- && !r->bad) {
+		struct slot s = {.t = number(r), .n = number(r), .next = NONE};
+		uint32_t at;
+
+		if (r->bad || s.t < t || !s.n || s.n > MOST + 1 || k->sum + s.n < k->sum) {
+			r->bad = true;
+			break;
+		}
+		t = s.t;
+		at = slot_take(w);
+		*slot_at(w, at) = s;
+		if (k->tail != NONE)
+			slot_at(w, k->tail)->next = at;
+		else
+			k->head = at;
+		k->tail = at;
+		k->sum += s.n;
+	}
+}
+
+/* Gives up all windows. */
+static void
+clear(struct mail_windows *w)
+{
+	w->clock = UINT64_MAX;
+	sweep(w);
+	w->clock = w->last = 0;
+}
+
+int
+mail_windows_read(struct mail_windows *w, const void *bytes, size_t n)
+{
+	struct reader r = {bytes, n, false};
+	const char *mark = take(&r, sizeof kept_mark - 1);
+	uint64_t keys;
+
+	assert(!w->keys);
+	if (!mark || memcmp(mark, kept_mark, sizeof kept_mark - 1) != 0)
+		return -EBADMSG;
+	w->last = number(&r);
+	w->clock = number(&r);
+	keys = number(&r);
+	while (keys-- && !r.bad)
+		read_window(w, &r);
+	if (r.bad || r.n) {
+		clear(w);
+		return -EBADMSG;
+	}
+	return 0;
 }
 
 /* ---- one connection ---- */

@@ -1,0 +1,244 @@
+/* The policy, and what users' names are as numbers. */
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "role/front_inside.h"
+#include "text/diag.h"
+#include "world/bundle.h"
+#include "world/world.h"
+
+/* ---- a policy ----------------------------------------------------------------------- */
+
+static void
+look_at_limits(struct front_policy *p, const struct policy_mail_limits *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		p->per_connection |= l->v[i].window == POLICY_PER_CONNECTION;
+		if (l->v[i].window == POLICY_PER_MESSAGE && l->v[i].count == POLICY_COUNT_RECIPIENTS &&
+		    l->v[i].most < p->rcpt_most)
+			p->rcpt_most = l->v[i].most;
+	}
+}
+
+static void
+finish(struct front_policy *p)
+{
+	const struct policy_submission *s = &p->policy->submission;
+
+	p->rcpt_most = UINT64_MAX;
+	look_at_limits(p, &s->limits);
+	p->user = arena_array(p->a, s->napplication + 1, const char *);
+	for (size_t i = 0; i < s->napplication; i++) {
+		p->user[i] = s->application[i]->user;
+		look_at_limits(p, &s->application[i]->limits);
+		if (s->application[i]->kind)
+			look_at_limits(p, &s->application[i]->kind->limits);
+	}
+	for (size_t i = 0; i < p->policy->nrelay; i++)
+		look_at_limits(p, &p->policy->relay[i]->limits);
+}
+
+struct front_policy *
+front_policy_read(int fd, int *err, char why[FRONT_WORDS])
+{
+	struct front_policy *p = calloc(1, sizeof *p);
+	struct world world = {.dir = -1};
+	struct policy_world served;
+	struct bundle *b;
+	struct diags *d;
+	const char *bytes, *name;
+	size_t len;
+
+	if (!p) {
+		*err = -ENOMEM;
+		snprintf(why, FRONT_WORDS, "no memory");
+		return NULL;
+	}
+	p->refs = 1;
+	p->a = arena_new();
+	d = diags_new(p->a);
+	*err = ipc_map(fd, BUNDLE_MOST, &p->map, &p->nmap);
+	if (!*err)
+		*err = bundle_read(p->a, p->map, p->nmap, &b);
+	if (*err) {
+		snprintf(why, FRONT_WORDS, "the policy's bundle: %s", strerror(-*err));
+	} else if ((*err = world_open(&world, "/usr/share/zoneinfo/"))) {
+		snprintf(why, FRONT_WORDS, "/usr/share/zoneinfo: %s", strerror(-*err));
+	} else {
+		bundle_serve(b, &world.policy, &served);
+		name = bundle_file(b, 0, &bytes, &len);
+		p->policy = policy_load(p->a, text_set_new(p->a), name, bytes, len, &served, d);
+		if (!p->policy) {
+			*err = -EINVAL;
+			snprintf(why, FRONT_WORDS, "%s", d->n ? d->v[0].message : "the policy has errors");
+		}
+	}
+	world_close(&world);
+	if (*err)
+		return front_policy_free(p);
+	finish(p);
+	return p;
+}
+
+struct front_policy *
+front_policy_ref(struct front_policy *p)
+{
+	p->refs++;
+	return p;
+}
+
+struct front_policy *
+front_policy_free(struct front_policy *p)
+{
+	if (!p || --p->refs)
+		return NULL;
+	arena_free(p->a);
+	if (p->map)
+		ipc_unmap(p->map, p->nmap);
+	free(p);
+	/* a policy is the largest thing that is ever held here */
+	malloc_trim(0);
+	return NULL;
+}
+
+/* What passes of a relay, 0: all. A message of `bytes` passes unless the limit is strict. */
+static uint64_t
+passes(const struct policy_relay *r)
+{
+	if (!r->size.set)
+		return 0;
+	if (!r->size.strict)
+		return r->size.bytes;
+	return r->size.bytes > 1 ? r->size.bytes - 1 : 1;
+}
+
+static bool
+largest(uint64_t *most, const struct policy_relay *r)
+{
+	uint64_t n = passes(r);
+
+	if (n > *most)
+		*most = n;
+	return n != 0;
+}
+
+uint64_t
+front_policy_size(const struct policy *p, const struct policy_application *x)
+{
+	const struct policy_submission *s = &p->submission;
+	const struct policy_relay *via = x ? x->via : s->unregistered_via;
+	uint64_t most = 0;
+
+	if (via)
+		return passes(via);
+	for (size_t i = 0; i < s->nroute; i++)
+		if (s->route[i].via && !largest(&most, s->route[i].via))
+			return 0;
+	return most;
+}
+
+/* ---- users ----------------------------------------------------------------------------- */
+
+static struct front_uid *
+name_find(const struct front *f, const char *name)
+{
+	for (size_t i = 0; i < f->nname; i++)
+		if (!strcmp(f->name[i].name, name))
+			return &f->name[i];
+	return NULL;
+}
+
+int
+front_names_take(struct front *f, const struct apply_host *h)
+{
+	for (uint32_t i = 0; i < h->nname; i++) {
+		struct front_uid *n;
+
+		if (h->name[i].kind != APPLY_USER)
+			continue;
+		n = name_find(f, h->name[i].name);
+		if (!n) {
+			char *name;
+
+			if (f->nname == FRONT_NAMES)
+				return -E2BIG;
+			if (!f->name)
+				f->name = calloc(FRONT_NAMES, sizeof *f->name);
+			name = f->name ? strdup(h->name[i].name) : NULL;
+			if (!name)
+				return -ENOMEM;
+			n = &f->name[f->nname++];
+			n->name = name;
+		}
+		n->value = h->name[i].value;
+	}
+	return 0;
+}
+
+void
+front_names_free(struct front *f)
+{
+	for (size_t i = 0; i < f->nname; i++)
+		free(f->name[i].name);
+	free(f->name);
+	f->name = NULL;
+	f->nname = 0;
+}
+
+static bool
+is_number(const char *s)
+{
+	return *s && strspn(s, "0123456789") == strlen(s);
+}
+
+void
+front_policy_number(struct front *f, struct front_policy *p)
+{
+	const struct policy_submission *s = &p->policy->submission;
+	char number[24];
+
+	for (size_t i = 0; i < s->napplication; i++) {
+		struct policy_application *x = s->application[i];
+		const struct front_uid *n;
+		uint64_t value = UINT64_MAX;
+
+		if (!p->user[i])
+			continue;
+		if (is_number(p->user[i]))
+			value = strtoull(p->user[i], NULL, 10);
+		else if ((n = name_find(f, p->user[i])))
+			value = n->value;
+		/* a name that nobody has stays a name: no number matches it */
+		if (value >= PEER_NO_UID) {
+			x->user = p->user[i];
+			continue;
+		}
+		snprintf(number, sizeof number, "%" PRIu64, value);
+		if (strcmp(x->user, number) != 0)
+			x->user = arena_str(p->a, number);
+	}
+}
+
+unsigned
+front_policy_wants(const struct front *f, const struct front_policy *p, struct apply_name *out,
+    unsigned most)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < p->policy->submission.napplication && n < most; i++) {
+		unsigned k = 0;
+
+		if (!p->user[i] || is_number(p->user[i]) || name_find(f, p->user[i]))
+			continue;
+		while (k < n && strcmp(out[k].name, p->user[i]) != 0)
+			k++;
+		if (k == n)
+			out[n++] = (struct apply_name){APPLY_USER, p->user[i], UINT64_MAX};
+	}
+	return n;
+}
