@@ -1097,6 +1097,29 @@ windows_by_sender_and_by_relay(void **state)
 	assert_int_equal(x->v.recipient[1].reply.code, 451);
 }
 
+/* RFC 5321 4.1.1.4: after DATA one reply is for all recipients. */
+static void
+a_message_that_is_not_taken_whole_is_not_counted(void **state)
+{
+	struct world *x = *state;
+	const char *both[] = {"x@columbia.edu", "no address"};
+	struct policy_message msg = {FORMS, .to = both, .nto = 2};
+	struct mail_verdict v;
+
+	add_limit(x, &x->app[0].limits, 1, POLICY_COUNT_MESSAGES, POLICY_PER_SECONDS,
+	    POLICY_OVER_REFUSE)->seconds = 60;
+	for (int i = 0; i < 3; i++) {
+		mail_admit_whole(x->a, &x->p, &msg, x->w, NULL, 1000, &v);
+		assert_int_equal(v.recipient[0].reply.code, 250);
+		assert_int_equal(v.recipient[1].reply.code, 501);
+	}
+	msg.nto = 1;
+	mail_admit_whole(x->a, &x->p, &msg, x->w, NULL, 1000, &v);
+	assert_int_equal(v.reply.code, 250);
+	mail_admit_whole(x->a, &x->p, &msg, x->w, NULL, 1000, &v);
+	assert_int_equal(v.reply.code, 550);
+}
+
 static void
 a_delay_accepts_and_spreads(void **state)
 {
@@ -1233,6 +1256,7 @@ main(void)
 		TEST(a_relay_over_its_limit_defers_its_own_part),
 		TEST(windows_by_sender_and_by_relay),
 		TEST(a_delay_accepts_and_spreads),
+		TEST(a_message_that_is_not_taken_whole_is_not_counted),
 		TEST(limits_of_one_connection),
 		TEST(connections_have_their_own_limits),
 		TEST(a_reload_keeps_the_count),

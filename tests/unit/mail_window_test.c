@@ -1,4 +1,5 @@
 /* lib/mail/window: exact, bounded, and calm when the clock jumps. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "mail/mail.h"
 #include "mail/window.h"
 
@@ -29,6 +31,22 @@ struct event {
 	uint64_t t, n;
 	int key;
 };
+
+/* The windows as another process has them that read what this one wrote at second `now`. */
+static struct mail_windows *
+after_a_restart(struct mail_windows *w, struct arena *a, uint64_t now)
+{
+	struct buf b = BUF_INIT(16 << 20);
+	struct mail_windows *other = mail_windows_new(a);
+
+	mail_windows_write(w, now, &b);
+	assert_int_equal(b.err, 0);
+	assert_int_equal(mail_windows_read(other, b.p, b.n), 0);
+	assert_int_equal(window_keys(other), window_keys(w));
+	assert_int_equal(window_slots(other), window_slots(w));
+	buf_free(&b);
+	return other;
+}
 
 static void
 windows_agree_with_a_list_of_all_events(void **state)
@@ -50,6 +68,8 @@ windows_agree_with_a_list_of_all_events(void **state)
 			enum window_answer got;
 
 			now += roll(4) ? roll(3) : roll(60);
+			if (!roll(8))
+				w = after_a_restart(w, a, now);
 			key[0] = (char)('a' + k);
 			for (uint64_t e = 0; e < nall; e++)
 				if (all[e].key == k && all[e].t + seconds > now)
@@ -242,11 +262,60 @@ a_connection_knows_so_many_keys(void **state)
 	arena_free(a);
 }
 
+/* A full table is kept whole; what is torn or bent is refused, and leaves nothing behind. */
+static void
+kept_windows_are_whole_or_not_there(void **state)
+{
+	struct arena *a = arena_new();
+	struct mail_windows *w = mail_windows_new(a), *other;
+	struct buf b = BUF_INIT(16 << 20);
+	char key[32];
+
+	(void)state;
+	for (unsigned i = 0; i < WINDOW_KEYS_MOST; i++) {
+		snprintf(key, sizeof key, "%u", i);
+		struct window_ask q = {.id = i % 3, .key = key, .seconds = 3600, .most = 1000, .n = 1};
+		window_begin(w, 5000 + i / 100, 1);
+		window_add(w, &q, 5000 + i / 100);
+	}
+	other = after_a_restart(w, a, 5060);
+	assert_int_equal(window_keys(other), WINDOW_KEYS_MOST);
+	/* few, so that each place can be torn and bent */
+	w = mail_windows_new(a);
+	for (unsigned i = 0; i < 6; i++) {
+		struct window_ask q = {.id = 9, .key = i & 1 ? "odd" : "even", .seconds = 60, .most = 50, .n = 2};
+		window_begin(w, 100 + i, 1);
+		window_add(w, &q, 100 + i);
+	}
+	mail_windows_write(w, 106, &b);
+	for (size_t n = 0; n < b.n; n++) {
+		other = mail_windows_new(a);
+		assert_int_equal(mail_windows_read(other, b.p, n), -EBADMSG);
+		assert_int_equal(window_keys(other), 0);
+		assert_int_equal(window_slots(other), 0);
+	}
+	for (size_t at = 0; at < b.n; at++) {
+		struct window_ask q = {.id = 9, .key = "odd", .seconds = 60, .most = 5, .n = 1};
+
+		b.p[at] = (char)(b.p[at] ^ (1 << at % 8));
+		other = mail_windows_new(a);
+		if (mail_windows_read(other, b.p, b.n))
+			assert_int_equal(window_keys(other), 0);
+		window_begin(other, 200, 1);
+		window_over(other, &q, NULL);
+		window_add(other, &q, 200);
+		b.p[at] = (char)(b.p[at] ^ (1 << at % 8));
+	}
+	buf_free(&b);
+	arena_free(a);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(windows_agree_with_a_list_of_all_events),
+		cmocka_unit_test(kept_windows_are_whole_or_not_there),
 		cmocka_unit_test(memory_is_bounded_and_comes_back),
 		cmocka_unit_test(slots_are_bounded_and_nothing_is_forgotten),
 		cmocka_unit_test(far_over_the_limit_costs_no_more),
