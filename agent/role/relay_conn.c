@@ -58,10 +58,26 @@ relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint)
 	return true;
 }
 
+/* Says farewell to TLS, as far as the socket takes it at once. */
+static void
+farewell(struct relay_conn *c)
+{
+	const void *p;
+	size_t n;
+
+	if (!c->tls || c->fd < 0 || c->eof || tls_state(c->tls) != TLS_READY)
+		return;
+	tls_end(c->tls);
+	p = tls_out(c->tls, &n);
+	if (n && send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return;                /* the other side will see it closed without */
+}
+
 /* Ends what stands between us and the address, not the attempt. */
 static void
 drop(struct relay_conn *c)
 {
+	farewell(c);
 	for (unsigned i = 0; i < c->ntry; i++)
 		close(c->try[i].fd);
 	c->ntry = 0;

@@ -147,6 +147,7 @@ struct relay_lane {
 	struct tls_context *tls;   /* with our certificate, where that says who we are; else the relay's */
 	uint64_t back;             /* AUTH was refused: not before */
 	unsigned fails;
+	bool proved;               /* a session by it went live */
 	struct relay_cause cause;
 };
 

@@ -210,6 +210,7 @@ relay_lanes_renew(struct relay *r, const char *credential)
 			continue;
 		l->back = 0;
 		l->fails = 0;
+		l->proved = false;
 		if (l->dest->auth == POLICY_AUTH_CERTIFICATE)
 			l->tls = tls_context_free(l->tls);
 		/* those that said who they are by the old one end when they may */
@@ -323,6 +324,9 @@ lane_dial(struct relay *r, struct relay_lane *l)
 				relay_lane_fail(r, l, &d->cause);
 			return;
 		}
+		/* one that may be wrong is tried once, not by many at a time */
+		if (l->credential && !l->proved && l->ndial)
+			return;
 		if (d->ndial >= (d->well ? RELAY_DIAL_MORE : RELAY_DIAL_FIRST) || d->nconn >= limit_of(r, d))
 			return;
 		if (r->nconn >= RELAY_MOST_CONNS && !make_place(r, l))

@@ -89,6 +89,7 @@ went_live(struct relay_conn *c)
 	e->fails = 0;
 	l->back = 0;
 	l->fails = 0;
+	l->proved = true;
 	while (before < c->endpoint && !d->endpoint[before].fails)
 		before++;
 	if (before < c->endpoint) {
@@ -434,7 +435,7 @@ static void
 cause_of(const struct relay_conn *c, const struct smtp_client_event *e, struct relay_cause *out)
 {
 	const char *reply = e->reply && e->reply->text ? e->reply->text : "";
-	char code[8] = "";
+	char code[16] = "";
 
 	*out = (struct relay_cause){.fate = failure[e->why].fate, .alarm = failure[e->why].alarm,
 	    .code = e->reply ? e->reply->code : 0};
@@ -465,6 +466,7 @@ refused(struct relay_conn *c, const struct relay_cause *cause)
 		l->back = c->r->now + (ms < RELAY_AUTH_BACK_MOST_MS ? ms : RELAY_AUTH_BACK_MOST_MS);
 		l->fails++;
 	}
+	l->proved = false;
 	l->cause = *cause;
 	relay_dest_state(l->dest, false, cause->alarm, cause->text);
 	relay_conn_dead(c);
