@@ -340,12 +340,11 @@ sweep(void *arg)
 		    APPLY_TRIES, &after);
 
 		if (err)
-			break;
+			continue;
 		w->alone &= after.genid == w->j.genid;
 		w->j.have = &after;
 		w->j.genid = after.genid;
-		err = step(w, "sweep", nl_sweep);
-		if (err != -ERESTART && err != -ENOBUFS)
+		if (!step(w, "sweep", nl_sweep))
 			break;
 		w->alone = false;
 	}

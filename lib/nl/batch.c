@@ -14,6 +14,7 @@
 enum {
 	OBJECT_COUNTER = 1,
 	OBJECT_COMMENT_TAG = 0,    /* NFTNL_UDATA_OBJ_COMMENT */
+	LEAST_PART = 1024,         /* bytes of a message about a name, and more */
 };
 
 /* ---- stage ------------------------------------------------------------------------------- */
@@ -191,9 +192,18 @@ called(const struct nl_dump *d, const struct nl_chain *c)
 	return c->use > own;
 }
 
-/* Deletes what is ours and not in `keep`: rules first, then what they used. */
+/* Between what nothing refers to any more. */
 static void
-clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
+may_part(struct put *o, bool parts)
+{
+	if (parts)
+		put_part(o, LEAST_PART);
+}
+
+/* Deletes what is ours and not in `keep`: rules first, then what they used; in one transaction,
+ * or in as many as it takes. */
+static void
+clear(struct put *o, const struct nl_dump *d, const struct index keep[3], bool parts)
 {
 	bool *gone = arena_array(o->j->a, d->nchain + 1, bool);
 
@@ -206,8 +216,10 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 		 * empty */
 		if (gone[i] && !o->p->own_table && !nl_is_generation(c->name) && called(d, c))
 			gone[i] = false;
-		if (gone[i])
-			put_flush(o, c->name);
+		if (!gone[i])
+			continue;
+		may_part(o, parts);
+		put_flush(o, c->name);
 	}
 	for (uint32_t i = 0; i < d->nset; i++) {
 		const struct nl_set *s = &d->set[i];
@@ -216,17 +228,23 @@ clear(struct put *o, const struct nl_dump *d, const struct index keep[3])
 		    s->flags & NFT_SET_ANONYMOUS ||
 		    index_find(&keep[1], s->name) != UINT32_MAX)
 			continue;
+		may_part(o, parts);
 		put_delete_set(o, s->name);
 	}
-	for (uint32_t i = 0; i < d->nchain; i++)
-		if (gone[i])
-			put_delete_chain(o, d->chain[i].name);
+	for (uint32_t i = 0; i < d->nchain; i++) {
+		if (!gone[i])
+			continue;
+		may_part(o, parts);
+		put_delete_chain(o, d->chain[i].name);
+	}
 	for (uint32_t i = 0; i < d->nobject; i++) {
 		const struct nl_object *x = &d->object[i];
 
-		if (held_in_table(o->p, x->family, x->table) && held_ours(o->p, x->name) &&
-		    (x->type != OBJECT_COUNTER || index_find(&keep[2], x->name) == UINT32_MAX))
-			put_delete_object(o, x->name, x->type);
+		if (!held_in_table(o->p, x->family, x->table) || !held_ours(o->p, x->name) ||
+		    (x->type == OBJECT_COUNTER && index_find(&keep[2], x->name) != UINT32_MAX))
+			continue;
+		may_part(o, parts);
+		put_delete_object(o, x->name, x->type);
 	}
 }
 
@@ -263,7 +281,7 @@ nl_sweep(const struct nl_job *j, struct nl_batch *out, const char **who)
 	put_table(&o);
 	if (j->have) {
 		h = held_look(j->a, o.p, j->have);
-		clear(&o, j->have, keep);
+		clear(&o, j->have, keep, true);
 		sum_again(&o, &h, &keep[2]);
 	}
 	return put_end(&o, who);
@@ -279,7 +297,7 @@ nl_remove(const struct nl_job *j, struct nl_batch *out, const char **who)
 	put_table(&o);
 	if (!o.p->own_table) {
 		if (j->have)
-			clear(&o, j->have, keep);
+			clear(&o, j->have, keep, false);
 		return put_end(&o, who);
 	}
 	at = put_begin(&o, NFT_MSG_DELTABLE, 0,

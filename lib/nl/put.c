@@ -106,6 +106,9 @@ put_part(struct put *o, size_t n)
 
 	if (!o->j->most || b->bytes.n + n + PUT_SLACK <= o->j->most || o->err || !o->last)
 		return;
+	/* a table alone may be there already: then nothing is committed, and no generation passes */
+	if (b->nitem == 2 && b->item[1].what == NL_A_TABLE)
+		return;
 	end_part(o);
 	b->next = arena_of(o->j->a, struct nl_batch);
 	*b->next = (struct nl_batch){.bytes = BUF_INIT(MOST_BATCH),

@@ -129,11 +129,12 @@ static int
 put(struct nl_talk *t, const void *p, size_t n)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	int tries = 0;
 	ssize_t k;
 
 	do
 		k = sendto(nl_talk_fd(t), p, n, 0, (struct sockaddr *)&kernel, sizeof kernel);
-	while (k < 0 && errno == EINTR);
+	while (k < 0 && errno == EINTR && ++tries < MOST_INTERRUPTS);
 	if (k < 0)
 		return -errno;
 	return (size_t)k == n ? 0 : -EMSGSIZE;
@@ -157,18 +158,21 @@ get(struct nl_talk *t, int flags)
 		return -errno;
 	if (from.nl_pid != 0)
 		return 0;
-	return m.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+	/* what does not fit is lost, as what there was no room for */
+	return m.msg_flags & MSG_TRUNC ? -ENOBUFS : n;
 }
 
 /* Drops what is left of older answers. */
 static void
 drain(struct nl_talk *t)
 {
+	int odd = 0;
 	ssize_t n;
 
-	do
+	do {
 		n = get(t, MSG_DONTWAIT);
-	while (n >= 0 || n == -ENOBUFS || n == -EMSGSIZE);
+		odd += n < 0;
+	} while (n >= 0 || (n == -ENOBUFS && odd < MOST_INTERRUPTS));
 }
 
 /* The next message of the run at *p; false at its end. */
@@ -305,8 +309,9 @@ static int
 send_part(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *f)
 {
 	const uint8_t *p, *message;
-	bool lost = false, answered = false;
+	bool answered = false;
 	struct nlmsghdr h;
+	int lost = 0;
 	ssize_t got;
 	size_t n;
 	int err;
@@ -319,14 +324,11 @@ send_part(struct nl_talk *t, const struct nl_batch *b, struct nl_faults *f)
 		got = get(t, MSG_DONTWAIT);
 		if (got == -EAGAIN || got == -EWOULDBLOCK)
 			break;
-		if (got == -ENOBUFS) {
-			lost = true;
+		/* whatever it is: what was asked for may have been done */
+		if (got < 0 && ++lost < MOST_INTERRUPTS)
 			continue;
-		}
-		if (got < 0) {
-			err = (int)got;
+		if (got < 0)
 			break;
-		}
 		p = t->in;
 		n = (size_t)got;
 		while (next(&p, &n, &h, &message)) {
@@ -466,7 +468,8 @@ talk_gather(struct nl_talk *t, uint8_t family, const char *table, unsigned what,
 		/* a set that went away in the middle is a change too */
 		if (err == -ENOENT)
 			err = -EAGAIN;
-	} while (err == -EAGAIN && tries-- > 1);
+		/* and a lost answer is asked for again */
+	} while ((err == -EAGAIN || err == -ENOBUFS) && tries-- > 1);
 	return err;
 }
 

@@ -161,9 +161,14 @@ points:
         - {{to: list, ports: [smtp], with: drop}}
       otherwise: untouched
 ''')
+    return compile_point(mailreeve, policy, to)
+
+
+def compile_point(mailreeve, policy, to):
+    """The plan of a policy of one point, beside others in the folder."""
     run = subprocess.run([mailreeve, 'compile', '--no-prove', str(policy), '--to', 'plan'], capture_output=True)
     if run.returncode:
         raise AssertionError(run.stderr.decode())
-    file = pathlib.Path(to, name + '.plan')
+    file = pathlib.Path(to, pathlib.Path(policy).stem + '.plan')
     file.write_bytes(run.stdout)
     return str(file)
