@@ -70,12 +70,15 @@ struct role_relay {
 int
 role_relay(const struct role_relay *r);
 
+struct spool_config;
+
 /* queue: owns the spool and its schedule (ipc/front.h, ipc/relay.h, ipc/mail.h). */
 struct role_queue {
 	int front;                 /* channel to the role front */
 	int relay;                 /* channel to the role relay */
 	int parent;                /* channel to the parent */
 	int spool;                 /* the spool's folder (spool/spool.h) */
+	const struct spool_config *config; /* its limits and times; NULL: the spool's own, and ours */
 	uid_t uid;                 /* to become; one's own: no change */
 	gid_t gid;
 	bool no_jail;              /* for debuggers: give up nothing */
@@ -86,5 +89,27 @@ struct role_queue {
  * outside the spool but the time zones'. */
 int
 role_queue(const struct role_queue *r);
+
+/* front: takes mail from the programs of this host (ipc/front.h, ipc/mail.h). */
+struct role_front {
+	const int *listener;       /* sockets that listen: 127.0.0.1:587, [::1]:587, a unix socket */
+	unsigned nlistener;        /* at most 16 */
+	int queue;                 /* channel to the role queue */
+	int parent;                /* channel to the parent */
+	int diag;                  /* peer_open() in the listeners' network namespace; -1: nobody is known over TCP */
+	int cgroup;                /* the cgroup2 mount; -1: units are not known */
+	int proc;                  /* the folder /proc; -1: units over the unix socket are not known */
+	uid_t uid;                 /* to become; one's own: no change */
+	gid_t gid;
+	unsigned most_connections; /* 0: 512, fewer where descriptors are few */
+	unsigned command_ms;       /* until a command is whole; 0: five minutes */
+	bool no_jail;              /* for debuggers: give up nothing */
+};
+
+/* The role front, until a channel closes or MAIL_STOP has been seen to. Descriptors stay the caller's. 0, or
+ * 1 with a sentence in the log. Needs no capability, and keeps none; it opens no socket and writes no file
+ * but those that the queue hands to it. */
+int
+role_front(const struct role_front *r);
 
 #endif
