@@ -156,7 +156,7 @@ static int
 audit(struct unit *u, const struct policy_point *pt, const char *ruleset, bool json)
 {
 	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
-	    .most = REGIONS, .host = &prove_host};
+	    .most = REGIONS, .observe = pt->observe, .host = &prove_host};
 	struct buf out = BUF_INIT(UNIT_OUT_MOST);
 	bool again = arg_value(u->args, ARG_REPLAY) != NULL, live = !strcmp(ruleset, "live");
 	const char *path = again && !strcmp(ruleset, "-") ? kept_input(u->a) : ruleset;

@@ -177,6 +177,7 @@ policy_and_ruleset(struct rules *r, enum diff_side side, bool json)
 		r->text = u.c.text;
 		r->p.flow = u.c.flow;
 		r->p.meant = u.c.meaning[r->point->index];
+		r->p.observe = r->point->observe;
 		status = finish(r, prove_source(&r->p, &s), json);
 	}
 	u.c.flow = flow_free(u.c.flow);

@@ -116,7 +116,7 @@ int
 prove_point(struct unit *u, const struct policy_point *pt, bool insist)
 {
 	struct prove p = {.a = u->a, .flow = u->c.flow, .meant = u->c.meaning[pt->index],
-	    .strict = true, .most = 1000};
+	    .strict = true, .observe = pt->observe, .most = 1000};
 	struct buf packet = BUF_INIT(TEXT), rule = BUF_INIT(TEXT);
 	const struct prove_region *b;
 	struct diag *g;

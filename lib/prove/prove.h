@@ -94,6 +94,7 @@ struct prove {
 	flow_ref meant;
 	bool strict;               /* what no statement speaks of must pass, and drop is not reject; else
 	                              it may do what it likes, and both are refusals */
+	bool observe;              /* the point only observes: its limits refuse nothing */
 	size_t most;               /* regions to tell at most */
 	const struct nl_host *host; /* how this machine numbers users and control groups, for
 	                              prove_file and prove_live; NULL: not known */

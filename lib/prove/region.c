@@ -123,7 +123,8 @@ meant_leaf(void *arg, uint32_t l)
 		return ANY;
 	if (x->observe)
 		return 1u << VM_PASS;
-	return fates_of(p, of[x->verdict] | over_limit(flow_limits_text(p->flow, x->limits)), false);
+	return fates_of(p, of[x->verdict] |
+	    (p->observe ? 0 : over_limit(flow_limits_text(p->flow, x->limits))), false);
 }
 
 static uint32_t
@@ -133,15 +134,40 @@ leaf_cannot_be(void *arg, uint32_t c, uint32_t meant)
 	return c ? ANY : meant;
 }
 
-/* What is forwarded has not come over the loopback: nobody cares for such a packet. */
+/* Nobody cares what becomes of the packets of `where` (leaf 1) at that hook. */
 static fdd_ref
-without_impossible(struct fdd *f, fdd_ref meant)
+not_cared_for(struct fdd *f, enum packet_hook hook, fdd_ref where, fdd_ref meant)
 {
 	struct fdd_op op = {fdd_tag(f), false, leaf_cannot_be, NULL, NULL};
-	fdd_ref lo = fdd_range(f, FLOW_LOOPBACK, 1, 1, fdd_leaf(1), fdd_leaf(0));
 
-	return fdd_apply(f, &op, fdd_range(f, FLOW_HOOK, PACKET_FORWARD, PACKET_FORWARD, lo,
-	    fdd_leaf(0)), meant);
+	return meant == FDD_NONE ? meant :
+	    fdd_apply(f, &op, fdd_range(f, FLOW_HOOK, hook, hook, where, fdd_leaf(0)), meant);
+}
+
+/* What is forwarded has not come over the loopback. */
+static fdd_ref
+without_loops(struct fdd *f, fdd_ref meant)
+{
+	return not_cared_for(f, PACKET_FORWARD,
+	    fdd_range(f, FLOW_LOOPBACK, 1, 1, fdd_leaf(1), fdd_leaf(0)), meant);
+}
+
+/* A SYN goes where its connection goes: when it comes to its first hook, its port and the
+ * connection's first port are one. It matters for port 25, which the forwarder is led to by. (Both
+ * ends opening at once, RFC 9293 section 3.5, would send a SYN back along a connection that the
+ * other way has opened; to be about port 25 it would have to go there first.) */
+static fdd_ref
+without_strays(struct fdd *f, fdd_ref meant)
+{
+	enum { CAPTURED_PORT = 25 };
+	fdd_ref no = fdd_leaf(0), yes = fdd_leaf(1), r;
+
+	r = fdd_range(f, FLOW_DPORT, CAPTURED_PORT, CAPTURED_PORT,
+	    fdd_range(f, FLOW_CTPORT, CAPTURED_PORT, CAPTURED_PORT, no, yes),
+	    fdd_range(f, FLOW_CTPORT, CAPTURED_PORT, CAPTURED_PORT, yes, no));
+	r = fdd_range(f, FLOW_SYN, 1, 1, r, no);
+	r = fdd_range(f, FLOW_STATE, PACKET_ESTABLISHED, PACKET_RELATED, r, no);
+	return not_cared_for(f, PACKET_OUTPUT, r, meant);
 }
 
 static uint32_t
@@ -151,6 +177,10 @@ leaf_pair(void *arg, uint32_t meant, uint32_t is)
 	struct pair k = {meant, is};
 
 	if (meant == is || meant & ANY)
+		return 0;
+	/* refused either way: where two zones judge, the limit of one may be over before the other's
+	   block refuses, and which of the two refusals it is nobody is promised */
+	if (!((meant | is) & ~(uint32_t)REFUSES) && is & meant)
 		return 0;
 	return hash_names_add(c->pairs, (const char *)&k, sizeof k, NULL) + 1;
 }
@@ -539,8 +569,9 @@ compare(struct compare *c)
 	    fdd_map(c->f, fdd_tag(c->f), meant_leaf, p, p->meant);
 	if (meant == is && meant != FDD_NONE)
 		return PROVE_EQUAL;
+	meant = without_strays(c->f, meant);
 	if (!p->strict)
-		meant = without_impossible(c->f, meant);
+		meant = without_loops(c->f, meant);
 	r = fdd_apply(c->f, &pairs, meant, is);
 	if (r == FDD_NONE)
 		return -E2BIG;

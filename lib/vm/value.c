@@ -232,21 +232,24 @@ time_among(struct exec *x, const struct ivals *s)
 	return either(x, FLOW_DATE, &yes, &perhaps, "a time within a second");
 }
 
-/* Whether a list names single numbers: 1; all but single numbers: 0; else -1. */
+enum { RUN = 64 };
+
+/* Whether a list names single numbers: 1; all but single numbers: 0; else -1. Neighbours have grown
+ * together in it: up to `run` numbers in a row are taken for numbers that stand there one by one. */
 static int
-singles(const struct ivals *s, u128 top)
+singles(const struct ivals *s, u128 top, u128 run)
 {
 	u128 next = 0;
 	bool in = true, out = true;
 
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->v[i].lo != s->v[i].hi)
+		if (s->v[i].hi - s->v[i].lo >= run)
 			in = false;
-		if (s->v[i].lo > next && s->v[i].lo - next > 1)
+		if (s->v[i].lo > next && s->v[i].lo - next > run)
 			out = false;
 		next = s->v[i].hi + 1;
 	}
-	if (next <= top && top - next > 0)
+	if (next <= top && top - next >= run)
 		out = false;
 	return in ? 1 : out ? 0 : -1;
 }
@@ -261,7 +264,7 @@ users_among(struct exec *x, const struct ivals *s)
 	struct arena *a = x->v->a;
 	const struct vm_world *w = &x->v->w;
 	struct ivals named = {0}, values = {0}, rest = {0}, yes = {0}, all = {0}, perhaps = {0};
-	int kind = singles(s, UINT32_MAX);
+	int kind = singles(s, UINT32_MAX, RUN);
 
 	for (size_t i = 0; i < w->nuser; i++) {
 		ival_add(a, &named, w->user[i].id, w->user[i].id);
@@ -287,7 +290,7 @@ static fdd_ref
 units_among(struct exec *x, const struct ivals *s)
 {
 	struct vm *v = x->v;
-	int kind = singles(s, UINT64_MAX);
+	int kind = singles(s, UINT64_MAX, 1);
 	struct ivals ids = *s, all = {0}, yes = {0};
 	fdd_ref r;
 
@@ -328,7 +331,7 @@ static fdd_ref
 indices_among(struct exec *x, enum flow_field field, const struct ivals *s)
 {
 	struct vm *v = x->v;
-	int kind = singles(s, UINT32_MAX);
+	int kind = singles(s, UINT32_MAX, RUN);
 	struct ivals ids = *s, all = {0}, names = {0};
 	uint32_t strange = cause_of(v, x->rule, x->now, "an interface known by number alone");
 	fdd_ref r;
