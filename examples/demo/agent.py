@@ -135,7 +135,7 @@ def audited(mailreeve, say):
 	"""Rules in the manner of a zone firewall, and a policy that they do not keep."""
 	policy, rules = "examples/blocked-campus.yaml", "tests/agree/foreign/zones.nft"
 	say(f"\nAn audit: {rules}, as a zone firewall makes them, beside {policy}")
-	argv = [mailreeve, "audit", "--replay", policy, rules]
+	argv = [os.path.abspath(mailreeve), "audit", "--replay", policy, rules]
 	human = subprocess.run(argv, cwd=TOP, capture_output=True, text=True)
 	told = json.loads(subprocess.run([*argv, "--format", "json"], cwd=TOP, capture_output=True, text=True).stdout)
 	ok = []
