@@ -347,6 +347,23 @@ held_count_agrees(const struct nl_set *s, const struct plan_set *p)
 	return s->count == p->n || (open_at_the_end(p) && s->count == p->n - 1);
 }
 
+/* Whether a rule of the plan looks into its set number i. */
+static bool
+looked_into(const struct plan *p, uint32_t i)
+{
+	for (uint32_t c = 0; c < p->nchain; c++)
+		for (uint32_t k = 0; k < p->chain[c].nrule; k++) {
+			const struct plan_rule *r = &p->chain[c].rule[k];
+
+			if (r->vmap == i || r->limit.meter == i)
+				return true;
+			for (uint32_t m = 0; m < r->nmatch; m++)
+				if (r->match[m].set == i)
+					return true;
+		}
+	return false;
+}
+
 enum there
 held_name_there(const struct held *h, const struct nl_form *f, uint32_t i, const char *name)
 {
@@ -360,8 +377,10 @@ held_name_there(const struct held *h, const struct nl_form *f, uint32_t i, const
 	same = held_content(h, s, digest) && !memcmp(digest, f->set[i].digest, NL_DIGEST);
 	if (index_find(&h->used, s->name) != UINT32_MAX)
 		return same ? PRESENT : ANOTHER;
-	/* newer kernels count the elements */
-	if (same && (held_count_agrees(s, p) || p->kind == PLAN_METER))
+	/* newer kernels count the elements; where none does, a set that no packet comes to may
+	 * be half staged */
+	if (same && (held_count_agrees(s, p) || p->kind == PLAN_METER ||
+	    (s->count == UINT32_MAX && !looked_into(f->plan, i))))
 		return PRESENT;
 	return edit_of(h, s->name) ? ANOTHER : LEFTOVER;
 }

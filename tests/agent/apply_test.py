@@ -323,7 +323,7 @@ def with_an_owner_nobody_else_can_edit_and_a_flush_passes_by():
     with Role(DRIVE) as r:
         assert r.do(HOST)['err'] == 0
         c = r.check()
-        if 'owner: yes' not in c['features'] and not c['owner']:
+        if 'that outlive it: yes' not in c['features'] and not c['owner']:
             print('  (this kernel has no owners)')
             return
         for cmd in (f'delete table inet {TABLE}', f'insert rule inet {TABLE} output accept',
