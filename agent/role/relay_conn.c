@@ -177,7 +177,7 @@ relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tl
 	/* others of its kind stand: the relay lets us have no more than those for a while */
 	if (d->nconn > d->ndial) {
 		d->limit = d->nconn - d->ndial;
-		d->limit_until = r->now + RELAY_BACK_MOST_MS;
+		d->limit_until = r->now + RELAY_LIMIT_MS;
 		e->back = 0;
 		e->fails = 0;
 		relay_conn_dead(c);

@@ -53,6 +53,7 @@ enum {
 	RELAY_WAITED_MS = 300,     /* one that waits so long is worth a connection of its own */
 	RELAY_BACK_MS = 1000,      /* an endpoint that failed is left alone so long, then twice ... */
 	RELAY_BACK_MOST_MS = 30000,
+	RELAY_LIMIT_MS = 5000,     /* a relay that refused one connection more is asked for no more so long */
 	RELAY_AUTH_BACK_MS = 5000, /* a credential that was refused: accounts get locked */
 	RELAY_AUTH_BACK_MOST_MS = 60000,
 	RELAY_CLEAR_MS = 3600000,  /* `tls: none`, and its TLS failed: in clear for so long */
@@ -256,6 +257,7 @@ struct relay {
 	uint64_t now;
 	char host[256];            /* for EHLO; "": the socket's own address */
 	bool have_policy, stopping, gone, parent_gone;
+	bool moved;                /* a claim was put into a lane since the lanes had their turn */
 	uint64_t stop_at;
 	struct relay_dest *dest;
 	struct relay_book book;

@@ -142,6 +142,11 @@ relay_lane_put(struct relay *r, struct relay_claim *c, bool front)
 	assert(i < c->s->nrcpt);
 	c->conn = NULL;
 	c->at = CLAIM_WAITS;
+	r->moved = true;
+	if (r->stopping) {
+		relay_claim_over(r, c, RELAY_DEFERRED, 0, "the forwarder ends");
+		return;
+	}
 	if (!d) {
 		snprintf(why, sizeof why, "the policy has no relay '%.200s' (any more)", c->s->relay);
 		c->connected = false;
@@ -344,6 +349,7 @@ lane_dial(struct relay *r, struct relay_lane *l)
 void
 relay_lanes_run(struct relay *r)
 {
+	r->moved = false;
 	for (struct relay_lane *l = r->lane; l; l = l->next) {
 		/* one that is idle before one whose last message waits for its answer */
 		for (unsigned busy = 0; busy < 2 && l->first; busy++)
@@ -352,7 +358,6 @@ relay_lanes_run(struct relay *r)
 					relay_conn_turn(c, NULL, 0);
 		lane_dial(r, l);
 	}
-	/* lanes of relays that are gone may have moved their claims to others, before them in the list */
 	for (struct relay_dest **p = &r->dest; *p;) {
 		struct relay_dest *d = *p;
 
@@ -370,6 +375,9 @@ relay_lanes_deadline(const struct relay *r)
 {
 	uint64_t t = UINT64_MAX;
 
+	/* a claim came into a lane that may have had its turn */
+	if (r->moved)
+		return r->now;
 	for (const struct relay_lane *l = r->lane; l; l = l->next)
 		if (l->first && l->nconn && !l->ndial && l->first->since + RELAY_WAITED_MS > r->now &&
 		    l->first->since + RELAY_WAITED_MS < t)

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """The role relay against relays good and bad, real and scripted. Each function is one test; its
 name says what it guards."""
+import collections
 import glob
 import os
+import random
 import shutil
 import signal
 import ssl
@@ -752,6 +754,88 @@ def a_dead_relay_does_not_stop_another(folder):
         assert fates(rig.sent(n)) == ['delivered']
     rig.p.stdin.close()
     rig.wait(**{'is': 'exit', 'status': 0})
+    r.close()
+
+
+def each_claim_has_one_result_and_arrives_at_most_once(folder):
+    """A relay that does one thing in thirty wrong, and a queue that changes its mind."""
+    seed = int(os.environ.get('SEED', time.time_ns() % 1000000))
+    print(f'    seed {seed}')
+    rnd = random.Random(seed)
+    lock = threading.Lock()
+    accepted, told = {}, {}
+
+    def odd(s, line):
+        with lock:
+            k = rnd.randrange(200)
+        if k == 0:
+            raise world.Gone
+        if k == 1:
+            s.put(b'421 4.3.2 closing\r\n')
+            raise world.Gone
+        if k == 2:
+            return b'nonsense\r\n'
+        if k == 3:
+            s.put(b'25')
+            time.sleep(0.02)
+            s.put(b'0 in two\r\n') if line[:4] != b'DATA' else s.put(b'1 no\r\n')
+            return b''
+        return b'450 4.0.0 later\r\n' if k == 4 else b'550 5.0.0 no\r\n' if k == 5 else None
+
+    def dot(s, content):
+        # RFC 2920 3.1: a 354 that nobody profits from gets a lone dot
+        if not content:
+            return b'554 5.5.1 no message\r\n'
+        n = int(content.split(b'Subject: ')[1].split(b'\r\n')[0])
+        out = odd(s, b'.')
+        if out == b'':             # 250 in two pieces
+            pass
+        elif out is not None:
+            return out
+        with lock:
+            accepted[n] = accepted.get(n, 0) + 1
+            if rnd.randrange(100) == 0:
+                raise world.Gone   # taken, and not told
+        return out if out == b'' else None
+
+    hooks = {v: odd for v in ('EHLO', 'MAIL', 'RCPT', 'DATA')}
+    r = Relay(2525, reply={**hooks, '.': dot})
+    rig = begin(folder, PLAIN, 'connections: {at-most: 8, messages: 50}')
+    total = int(os.environ.get('CLAIMS', 1500))
+    sent = done = 0
+    canceled = set()
+    while done < total:
+        while sent < total and sent - done < 200:
+            sent += 1
+            rig.send(sent, content=b'Subject: %d\r\n\r\n' % sent + b'x\r\n' * rnd.randrange(3000))
+            if rnd.randrange(10) == 0:
+                back = rnd.randrange(max(1, sent - 40), sent + 1)
+                rig.say('cancel', back)
+                canceled.add(back)
+        x = rig.wait(60, **{'is': 'result'})
+        assert x['claim'] not in told, x
+        told[x['claim']] = x
+        done += 1
+    time.sleep(0.3)
+    try:
+        extra = rig.wait(0.2, **{'is': 'result'})
+        raise ValueError(extra)
+    except AssertionError:
+        pass
+    for n, x in told.items():
+        took = accepted.get(n, 0)
+        assert took <= 1, (n, took, x)
+        fate = fates(x)[0]
+        if fate == 'delivered':
+            assert took == 1 and not x['canceled'], (n, x)
+        if x['canceled']:
+            assert took == 0 and n in canceled, (n, x)
+        # nonsense in the place of the answer is doubt, too
+        if took and fate != 'delivered':
+            assert x['doubt'] and fate == 'deferred', (n, x)
+    kinds = collections.Counter((fates(x)[0], x['canceled'], x['doubt']) for x in told.values())
+    print('   ', dict(kinds), f'{r.sessions} connections')
+    ends(rig)
     r.close()
 
 
