@@ -14,6 +14,15 @@ static const struct ipc_field job_rows[] = {
 };
 const struct ipc_shape compile_job_shape = IPC_SHAPE("job", struct compile_job, job_rows);
 
+static const struct ipc_field text_rows[] = {
+	{.kind = IPC_TEXT, .at = offsetof(struct compile_text, text)},
+};
+static const struct ipc_shape text_shape = IPC_SHAPE("text", struct compile_text, text_rows);
+
+#define TEXTS(what, n) \
+	{IPC_LIST, offsetof(struct compile_result, what), offsetof(struct compile_result, n), &text_shape, \
+	    COMPILE_MOST_MAIL}
+
 static const struct ipc_field result_rows[] = {
 	{IPC_U32, offsetof(struct compile_result, fds)},
 	{IPC_U32, offsetof(struct compile_result, errors)},
@@ -29,6 +38,10 @@ static const struct ipc_field result_rows[] = {
 	{IPC_TEXT, offsetof(struct compile_result, cut)},
 	{IPC_TEXT, offsetof(struct compile_result, summary)},
 	NAMES(struct compile_result),
+	{IPC_U32, offsetof(struct compile_result, submission)},
+	TEXTS(listen, nlisten),
+	TEXTS(credential, ncredential),
+	TEXTS(ca, nca),
 };
 const struct ipc_shape compile_result_shape =
     IPC_SHAPE("result", struct compile_result, result_rows);

@@ -16,7 +16,12 @@ enum { COMPILE_JOB = 1, COMPILE_RESULT };
 enum {
 	COMPILE_WANT_PLAN = 1,     /* plan, bundle, names */
 	COMPILE_WANT_COMPARE = 2,  /* the recording against the policy: boxes with witnesses */
+	COMPILE_WANT_MAIL = 8,     /* what the parent must do for the mail roles: alone, nothing else is compiled */
 	COMPILE_PASS_BLOCKS = 4,   /* COMPARE: addresses blocked by hand (nl/block.h) are no difference */
+	COMPILE_OWN_RULES = 16,    /* COMPARE: the rules that are this policy's work and no others, over all
+	                              packets: also those of which no statement speaks must fare alike. With
+	                              `as: chains`, where they stand among others': as without it */
+	COMPILE_CHANGES = 32,      /* COMPARE: told as changes from the rules to the policy */
 };
 
 /* Descriptors of a job, in this order, those that `fds` names. */
@@ -44,6 +49,12 @@ enum {
 	COMPILE_FD_TEXT = 4,       /* diagnostics, or the comparison, for people; UTF-8 */
 };
 
+enum { COMPILE_MOST_MAIL = 1000 };
+
+struct compile_text {
+	const char *text;
+};
+
 struct compile_result {
 	uint32_t fds;
 	uint32_t errors, warnings; /* diagnostics; with errors there is no plan */
@@ -58,6 +69,10 @@ struct compile_result {
 	const char *summary;       /* a line: the first error, or "3 differences" */
 	struct apply_name *name;   /* names that the plan needs; values are UINT64_MAX */
 	uint32_t nname;
+	/* MAIL */
+	uint32_t submission;       /* 1: the policy has it */
+	struct compile_text *listen, *credential, *ca; /* addresses, names, paths; each once */
+	uint32_t nlisten, ncredential, nca;
 };
 
 extern const struct ipc_shape compile_job_shape, compile_result_shape;

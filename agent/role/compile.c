@@ -333,18 +333,19 @@ look_at_connection(struct work *w, uint64_t now)
 
 /* ---- the comparison ----------------------------------------------------------------- */
 
-/* What was blocked by hand is told as such, not as a difference: its table decides nothing. */
+/* Leaves of the dump's chains and rules those of the table of family inet, or all but those. What was
+ * blocked by hand is told as such, not as a difference: its table decides nothing. */
 static void
-pass_blocks(struct nl_dump *d)
+only_table(struct nl_dump *d, const char *table, bool its)
 {
 	enum { INET = 1 };         /* linux/netfilter.h */
 	uint32_t nchain = 0, nrule = 0;
 
 	for (uint32_t i = 0; i < d->nchain; i++)
-		if (d->chain[i].family != INET || strcmp(d->chain[i].table, NL_BLOCK_TABLE) != 0)
+		if ((d->chain[i].family == INET && !strcmp(d->chain[i].table, table)) == its)
 			d->chain[nchain++] = d->chain[i];
 	for (uint32_t i = 0; i < d->nrule; i++)
-		if (d->rule[i].family != INET || strcmp(d->rule[i].table, NL_BLOCK_TABLE) != 0)
+		if ((d->rule[i].family == INET && !strcmp(d->rule[i].table, table)) == its)
 			d->rule[nrule++] = d->rule[i];
 	d->nchain = nchain;
 	d->nrule = nrule;
@@ -359,7 +360,7 @@ compare(struct work *w)
 	struct prove_name *unit = arena_array(w->a, job->nname + 1, struct prove_name);
 	struct prove_world world = {.user = user, .unit = unit};
 	struct prove p = {.a = w->a, .flow = w->c.flow, .meant = w->c.meaning[w->point->index],
-	    .most = job->most ? job->most : BOXES};
+	    .most = job->most ? job->most : BOXES, .observe = w->point->observe};
 	struct nl_dump dump = {0};
 	const uint8_t *map;
 	size_t n;
@@ -378,19 +379,76 @@ compare(struct work *w)
 			    apply_number(&job->name[i])};
 	}
 	if (job->want & COMPILE_PASS_BLOCKS)
-		pass_blocks(&dump);
+		only_table(&dump, NL_BLOCK_TABLE, false);
+	if (job->want & COMPILE_OWN_RULES && w->point->as == POLICY_AS_BASE) {
+		only_table(&dump, plan_table(w->point), true);
+		p.strict = true;
+	}
 	err = prove_dump(&p, &dump, &world);
 	if (err < 0)
 		return fail(w, err, "comparing the ruleset with the policy");
 	w->r.differences = (uint32_t)p.nregion;
 	w->r.more = p.truncated;
 	for (size_t i = 0; i < p.nregion; i++)
-		region_tell(&w->text, w->a, w->c.flow, w->c.text, &p.region[i]);
+		if (job->want & COMPILE_CHANGES)
+			region_change(&w->text, w->a, w->c.flow, w->c.text, &p.region[i], true);
+		else
+			region_tell(&w->text, w->a, w->c.flow, w->c.text, &p.region[i]);
 	if (p.truncated)
 		buf_str(&w->text, "  and more regions than are shown\n");
 	w->r.summary = p.nregion ? arena_printf(w->a, "%zu difference%s%s", p.nregion,
 	    p.nregion == 1 ? "" : "s", p.truncated ? " and more" : "") : "no difference";
 	return 0;
+}
+
+/* ---- mail ------------------------------------------------------------------------------ */
+
+static int
+put_text(struct work *w, struct hash_names *seen, struct compile_text **v, uint32_t *n, size_t *cap,
+    const char *text)
+{
+	int fresh;
+
+	if (!text)
+		return 0;
+	hash_names_add(seen, text, strlen(text), &fresh);
+	if (!fresh)
+		return 0;
+	if (*n == COMPILE_MOST_MAIL)
+		return fail(w, -E2BIG, "addresses, credentials or CA files of `submission` and its relays");
+	ARENA_PUSH(w->a, *v, *n, *cap) = (struct compile_text){text};
+	return 0;
+}
+
+/* What the parent must open, bind and hand on for the mail roles. */
+static int
+gather_mail(struct work *w)
+{
+	const struct policy *p = w->c.policy;
+	const struct policy_submission *s = &p->submission;
+	struct hash_names *listen = hash_names_new(w->a), *cred = hash_names_new(w->a),
+	    *ca = hash_names_new(w->a);
+	size_t cap[3] = {0};
+	char text[46];
+	int err = 0;
+
+	/* a router is not a host that programs run on */
+	w->r.submission = s->present && w->point->kind == POLICY_HOST;
+	if (!w->r.submission)
+		return 0;
+	for (size_t i = 0; i < s->nlisten && !err; i++) {
+		addr_write(s->listen[i], text);
+		err = put_text(w, listen, &w->r.listen, &w->r.nlisten, &cap[0], arena_printf(w->a, "%s", text));
+	}
+	for (size_t i = 0; i < p->nrelay && !err; i++) {
+		err = put_text(w, cred, &w->r.credential, &w->r.ncredential, &cap[1], p->relay[i]->credential);
+		if (!err)
+			err = put_text(w, ca, &w->r.ca, &w->r.nca, &cap[2], p->relay[i]->ca);
+	}
+	for (size_t i = 0; i < s->napplication && !err; i++)
+		err = put_text(w, cred, &w->r.credential, &w->r.ncredential, &cap[1],
+		    s->application[i]->credential);
+	return err;
 }
 
 /* ---- the job ------------------------------------------------------------------------- */
@@ -405,6 +463,8 @@ passes(struct work *w, uint64_t now)
 		return -1;
 	w->c.world = &w->served;
 	ok = compile_run(&w->c, 1u << COMPILE_READ);
+	if (ok && w->job->want == COMPILE_WANT_MAIL)
+		return choose(w) ? -1 : gather_mail(w);
 	if (ok && choose(w))
 		return -1;
 	if (ok) {

@@ -512,8 +512,7 @@ lower(struct arena *a, const struct policy *p, const struct policy_point *pt,
 	    .split = by, .prefix = chains ? "mailreeve-" : ""};
 
 	l.plan = arena_of(a, struct plan);
-	l.plan->table = chains ? "filter" :
-	    pt->kind == POLICY_HOST ? "mailreeve-host" : "mailreeve";
+	l.plan->table = plan_table(pt);
 	l.plan->own_table = !chains;
 	l.plan->policy = p->meta.name ? p->meta.name : "";
 	l.plan->point = pt->meta.name ? pt->meta.name : "";
@@ -551,6 +550,14 @@ lower_point(struct arena *a, const struct policy *p, const struct policy_point *
 	}
 	plan_seal(plan);
 	return plan;
+}
+
+const char *
+plan_table(const struct policy_point *pt)
+{
+	if (pt->as == POLICY_AS_CHAINS)
+		return "filter";
+	return pt->kind == POLICY_HOST ? "mailreeve-host" : "mailreeve";
 }
 
 struct plan *

@@ -202,6 +202,10 @@ struct plan {
 	bool observe;
 };
 
+/* The table, of family inet, that a point's rules are in. */
+const char *
+plan_table(const struct policy_point *pt);
+
 /* The plan of a point. NULL when d got an error: what cannot be asked of the
  * kernel (codes E08xx). */
 struct plan *
