@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/near.h"
+#include "ipc/starter.h"
 #include "log/log.h"
 #include "nl/nflog.h"
 #include "parent/parent.h"
@@ -28,6 +29,9 @@ struct start {
 	uid_t uid;
 	gid_t gid;
 	bool no_owner;
+	unsigned nfds;             /* from CHAN on */
+	const char *arg[START_MOST_ARGS];
+	unsigned narg;
 };
 
 static int
@@ -57,6 +61,40 @@ start_attempts(const struct start *s)
 }
 
 static int
+start_queue(const struct start *s)
+{
+	struct role_queue r = {.parent = CHAN, .front = CHAN + 1, .relay = CHAN + 2, .spool = CHAN + 3,
+	    .uid = s->uid, .gid = s->gid};
+
+	return s->nfds == 4 ? role_queue(&r) : 2;
+}
+
+static int
+start_relay(const struct start *s)
+{
+	struct role_relay r = {.parent = CHAN, .queue = CHAN + 1, .ca = s->arg, .nca = s->narg, .uid = s->uid,
+	    .gid = s->gid};
+
+	return s->nfds == 2 ? role_relay(&r) : 2;
+}
+
+static int
+start_front(const struct start *s)
+{
+	int listener[START_MOST_FDS];
+	struct role_front r = {.parent = CHAN, .queue = CHAN + 1, .listener = listener, .uid = s->uid,
+	    .gid = s->gid, .diag = peer_open(), .cgroup = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC),
+	    .proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+
+	for (unsigned i = 2; i < s->nfds && i < START_MOST_FDS; i++)
+		listener[r.nlistener++] = CHAN + (int)i;
+	if (r.diag < 0)
+		log_say(LOG_IS_WARNING, NULL, "programs cannot be told from each other over TCP: sock_diag: %s",
+		    strerror(-r.diag));
+	return s->nfds > 2 ? role_front(&r) : 2;
+}
+
+static int
 start_compile(const struct start *s)
 {
 	(void)s;
@@ -72,6 +110,14 @@ start_spawner(const struct start *s)
 }
 
 static int
+start_starter(const struct start *s)
+{
+	struct parent_self self = {.uid = s->uid, .gid = s->gid};
+
+	return parent_starter(CHAN, &self);
+}
+
+static int
 start_names(const struct start *s)
 {
 	(void)s;
@@ -84,8 +130,12 @@ static const struct role_row {
 } roles[] = {
 	{"apply", "mailreeved apply", start_apply},
 	{"attempts", "mailreeved attempts", start_attempts},
+	{"queue", "mailreeved queue", start_queue},
+	{"relay", "mailreeved relay", start_relay},
+	{"front", "mailreeved front", start_front},
 	{"compile", "mailreeved compile", start_compile},
 	{"spawner", "mailreeved spawner", start_spawner},
+	{"starter", "mailreeved starter", start_starter},
 	{"names", "mailreeved names", start_names},
 };
 
@@ -101,6 +151,10 @@ run_role(const char *name, int argc, char **argv)
 			s.gid = (gid_t)strtoul(argv[i] + 6, NULL, 10);
 		else if (!strcmp(argv[i], "--no-owner"))
 			s.no_owner = true;
+		else if (!strncmp(argv[i], "--fds=", 6))
+			s.nfds = (unsigned)strtoul(argv[i] + 6, NULL, 10);
+		else if (!strncmp(argv[i], "--arg=", 6) && s.narg < START_MOST_ARGS)
+			s.arg[s.narg++] = argv[i] + 6;
 	}
 	for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
 		if (!strcmp(name, roles[i].name)) {
@@ -115,6 +169,7 @@ run_role(const char *name, int argc, char **argv)
 
 enum option {
 	OPT_POLICY, OPT_POINT, OPT_STATE, OPT_RUN, OPT_GROUP, OPT_USER, OPT_TEXTFILE, OPT_NO_OWNER,
+	OPT_CREDENTIALS, OPT_PORT, OPT_HOST,
 	OPT_HELP, OPT_MANUAL, OPT_VERSION, OPT_N
 };
 
@@ -134,6 +189,11 @@ static const struct option_row {
 	[OPT_TEXTFILE] = {"textfile", "FILE", "write metrics there every 15 s, for node_exporter"},
 	[OPT_NO_OWNER] = {"no-owner", NULL, "do not keep others from editing the tables (the kernel's "
 	    "flag owner); what they change is found and healed all the same"},
+	[OPT_CREDENTIALS] = {"credentials", "DIR", "where the relays' credentials are, a 0600 file each; "
+	    "$CREDENTIALS_DIRECTORY, or /etc/mailreeve/credentials"},
+	[OPT_PORT] = {"submission-port", "N", "take mail at another port than 587, for tests"},
+	[OPT_HOST] = {"host", "NAME", "this host's full name, in EHLO, Received and reports; as hostname(1) and "
+	    "/etc/hosts have it"},
 	[OPT_HELP] = {"help", NULL, "print this help"},
 	[OPT_MANUAL] = {"manual", NULL, "print the manual page mailreeved(8) in roff"},
 	[OPT_VERSION] = {"version", NULL, "print the version"},
@@ -246,7 +306,8 @@ main(int argc, char **argv)
 {
 	const char *value[OPT_N] = {NULL};
 	struct parent_options o = {.version = MAILREEVE_VERSION, .program = argv[0]};
-	char *policy, *state, *run, *textfile = NULL;
+	char *policy, *state, *run, *credentials, *textfile = NULL;
+	unsigned long port = 587;
 	int status;
 
 	if (argc > 1 && !strncmp(argv[1], "--role=", 7))
@@ -269,6 +330,20 @@ main(int argc, char **argv)
 	run = absolute(folder(value[OPT_RUN], "RUNTIME_DIRECTORY", "/run/mailreeve"));
 	if (value[OPT_TEXTFILE])
 		textfile = absolute(value[OPT_TEXTFILE]);
+	credentials = absolute(folder(value[OPT_CREDENTIALS], "CREDENTIALS_DIRECTORY", "/etc/mailreeve/credentials"));
+	if (value[OPT_PORT]) {
+		char *end;
+
+		port = strtoul(value[OPT_PORT], &end, 10);
+		if (*end || port == 0 || port > 65535) {
+			fprintf(stderr, "mailreeved: --submission-port takes a port, not '%s'\n", value[OPT_PORT]);
+			return 2;
+		}
+	}
+	o.submission_port = (uint16_t)port;
+	o.credentials = credentials;
+	o.credentials_of_manager = !value[OPT_CREDENTIALS] && getenv("CREDENTIALS_DIRECTORY");
+	o.host = value[OPT_HOST];
 	o.policy = policy;
 	o.point = value[OPT_POINT] ? value[OPT_POINT] : "";
 	o.state = state;
@@ -277,10 +352,11 @@ main(int argc, char **argv)
 	o.user = value[OPT_USER] ? value[OPT_USER] : "mailreeve";
 	o.textfile = textfile;
 	o.no_owner = value[OPT_NO_OWNER] != NULL;
-	status = policy && state && run && (textfile || !value[OPT_TEXTFILE]) ? parent_run(&o) : 2;
+	status = policy && state && run && credentials && (textfile || !value[OPT_TEXTFILE]) ? parent_run(&o) : 2;
 	free(policy);
 	free(state);
 	free(run);
 	free(textfile);
+	free(credentials);
 	return status;
 }

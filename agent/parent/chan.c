@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "parent/inside.h"
 
@@ -57,6 +58,7 @@ asks_drop(struct parent *p, const void *arg)
 	for (int i = 0; i < MOST_ASKS; i++)
 		if (p->ask[i].id && p->ask[i].arg == arg)
 			p->ask[i] = (struct ask){0};
+	mail_asks_drop(p, arg);
 }
 
 static void
@@ -122,10 +124,36 @@ on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg)
 	}
 	if (err == 1 || err == -EAGAIN || err == -EBADMSG)
 		return 0;
-	/* rules stand without it: said, and looked for again when the agent starts anew */
-	role_gone(p, &p->attempts);
-	log_say(LOG_IS_ERROR, NULL, "refused packets are not told any more");
-	sd_event_source_set_enabled(s, SD_EVENT_OFF);
-	p->attempts.chan = -1;
+	/* rules stand without it */
+	(void)s;
+	team_fell(p, &p->watch);
 	return 0;
+}
+
+static int
+start(struct parent *p)
+{
+	struct start_role w = {.which = START_ATTEMPTS};
+	struct role *r = &p->attempts;
+	int pair[2], err = ipc_pair(pair);
+
+	if (err)
+		return err;
+	err = starter_role(p, r, &w, &pair[1], 1);
+	close(pair[1]);
+	if (err) {
+		close(pair[0]);
+		return err;
+	}
+	r->chan = pair[0];
+	err = sd_event_add_io(p->ev, &r->io, r->chan, EPOLLIN, on_attempts, p);
+	return err < 0 ? err : 0;
+}
+
+void
+watch_begin(struct parent *p)
+{
+	p->attempts = (struct role){.name = "attempts", .chan = -1, .p = p};
+	p->watch = (struct team){.name = "the role attempts", .role = {&p->attempts}, .n = 1, .start = start,
+	    .wanted = true};
 }

@@ -19,7 +19,9 @@
 #include "ipc/compile.h"
 #include "ipc/ctl.h"
 #include "ipc/ipc.h"
+#include "ipc/mail.h"
 #include "ipc/spawn.h"
+#include "ipc/starter.h"
 #include "log/log.h"
 #include "parent/parent.h"
 #include "role/attempt_ring.h"
@@ -53,6 +55,22 @@ struct role {
 	pid_t pid;                 /* 0: does not run */
 	int chan;
 	sd_event_source *io;
+	struct parent *p;          /* of those that the starter starts */
+};
+
+/* Roles that live and die together (team.c). */
+struct team {
+	const char *name;
+	struct role *role[3];
+	unsigned n;
+	int (*start)(struct parent *p); /* 0, or -errno: what it began is ended by the team */
+	void (*fell)(struct parent *p); /* NULL */
+	bool wanted, up;
+	bool stopping;             /* told to end: that is no fall */
+	unsigned fails;
+	uint64_t began, due, kill_at; /* monotonic microseconds */
+	uint64_t deaths;
+	char why[256];             /* the last one; "" */
 };
 
 /* An answer of the role apply, or err where there is none (then in is NULL). */
@@ -77,6 +95,54 @@ struct job {
 	job_fn *fn;
 	void *arg;
 	bool answered;
+};
+
+/* ---- mail ------------------------------------------------------------------------- */
+
+enum { MAIL_LISTENERS = 14, MAIL_ASKS = 64 };
+
+struct texts {
+	char **v;
+	uint32_t n;
+};
+
+struct mail_listener {
+	char address[46];
+	int fd;                    /* -1: not bound */
+	bool handed;               /* the role front has it */
+};
+
+struct mail_question {
+	struct role *role;
+	struct ask ask;            /* id 0: free */
+};
+
+/* What a role said of itself last. */
+struct mail_said {
+	struct ipc_in in;          /* owns what body points to */
+	const void *body;          /* NULL: nothing */
+};
+
+struct mail {
+	struct team team;
+	struct role queue, relay, front;
+	bool due, asked;           /* what is in force is to be looked at; is being */
+	uint32_t number, looking;  /* of the generation that is known; that is looked at */
+	bool submission;
+	struct texts listen, credential, ca, ca_given, want; /* want: users that front asked for */
+	struct mail_listener listener[MAIL_LISTENERS], given[MAIL_LISTENERS];
+	uint32_t nlistener, ngiven;
+	uint64_t bind_at;          /* what could not be bound is tried again; 0 */
+	int local;                 /* the unix socket; -1 */
+	uint32_t policy_id[3];     /* queue, relay, front: MAIL_POLICY not answered */
+	char taken[3][400];        /* why the last was not taken; "" */
+	char trouble[512];         /* "" */
+	char credential_why[1200];
+	uint32_t credentials_bad;
+	bool names_asked;
+	struct mail_question ask[MAIL_ASKS];
+	struct mail_said status, count[3]; /* of the queue; of each */
+	uint64_t said_at;          /* monotonic microseconds */
 };
 
 /* ---- clients -------------------------------------------------------------------- */
@@ -173,7 +239,12 @@ struct parent {
 	uint64_t started;          /* monotonic microseconds */
 	uid_t uid;
 	gid_t gid, control;        /* who may control; (gid_t)-1: no group */
-	struct role apply, attempts, spawner;
+	struct role apply, attempts, spawner, starter;
+	uint32_t start_id;
+	struct team watch;         /* attempts alone */
+	struct mail mail;
+	int spool;                 /* the folder */
+	char host[256];            /* this host's full name; "" */
 	struct ask ask[MOST_ASKS];
 	uint32_t next_id;
 	struct job *job;           /* running and waiting */
@@ -222,6 +293,9 @@ struct parent {
 };
 
 /* start.c */
+/* A listening socket RUN/name; group: it is the control group's. The descriptor or -errno. */
+int
+parent_listener(struct parent *p, const char *name, int type, mode_t mode, bool group);
 uint64_t
 now_us(int clock);
 void
@@ -242,6 +316,69 @@ int
 on_apply(sd_event_source *s, int fd, uint32_t events, void *arg);
 int
 on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg);
+/* The team of attempts. */
+void
+watch_begin(struct parent *p);
+
+/* team.c */
+int
+on_starter(sd_event_source *s, int fd, uint32_t events, void *arg);
+/* A listening socket of the loopback. 0 and *fd, or -errno. */
+int
+starter_bind(struct parent *p, const char *address, uint32_t port, int *fd);
+/* Starts the role with copies of these descriptors from 3 on. 0 or -errno. */
+int
+starter_role(struct parent *p, struct role *r, const struct start_role *w, const int *fd, uint32_t nfd);
+void
+role_close(struct role *r);
+/* One of it has gone: all end, and are started again in a while. */
+void
+team_fell(struct parent *p, struct team *t);
+/* Its roles were told to end: those left after `within` microseconds are killed. */
+void
+team_stop(struct parent *p, struct team *t, uint64_t within);
+void
+team_tick(struct parent *p, struct team *t);
+/* Waits for their end, until then, and kills those left. */
+void
+team_wait(struct parent *p, struct team *t, uint64_t until);
+
+/* mail.c */
+void
+mail_begin(struct parent *p);
+/* A listening socket that the service manager gave. */
+void
+mail_given(struct parent *p, int fd);
+/* Another policy is in force, or the same again: credentials are read anew. */
+void
+mail_follow(struct parent *p);
+void
+mail_tick(struct parent *p);
+void
+mail_end(struct parent *p);
+/* Asks a mail role; fn is called once. 0 or -errno, and then fn is not called. */
+int
+ask_mail(struct parent *p, struct role *r, uint32_t type, const void *body, uint32_t want, uint64_t within,
+    ask_fn *fn, void *arg);
+void
+mail_asks_drop(struct parent *p, const void *arg);
+
+/* numbers.c: how the mail roles do, in words and figures */
+typedef void numbers_fn(void *arg);
+/* Asks the roles, unless that was done just now; fn is called once. */
+void
+mail_numbers(struct parent *p, numbers_fn *fn, void *arg);
+void
+mail_numbers_forget(struct parent *p);
+void
+mail_words(struct op *o);
+void
+mail_json(struct parent *p, struct buf *b);
+void
+mail_metrics(struct parent *p, struct buf *b);
+/* Whether mail is to be taken and is. */
+bool
+mail_well(const struct parent *p);
 
 /* job.c: a child of the spawner. Descriptors are copied. 0 or -errno, and then fn is not
  * called. */

@@ -135,6 +135,7 @@ metrics_text(struct parent *p, struct buf *b)
 	    p->n.clients_refused);
 	one(b, "attempts_up", "gauge", "Whether refused packets are told.", p->attempts.chan >= 0);
 	attempts(p, b);
+	mail_metrics(p, b);
 	head(b, "info", "gauge", "Version, policy, point and digest.");
 	buf_str(b, "mailreeve_info{version=\"");
 	label(b, p->o->version);
@@ -148,8 +149,9 @@ metrics_text(struct parent *p, struct buf *b)
 }
 
 static void
-tell(struct wish *w)
+tell(void *arg)
 {
+	struct wish *w = arg;
 	struct buf b = BUF_INIT(MOST_METRICS + (1 << 20));
 
 	metrics_text(w->p, &b);
@@ -170,7 +172,7 @@ counted(void *arg, struct ipc_in *in, int err)
 		if (!c->err)
 			take_counters(w->p, c);
 	}
-	tell(w);
+	mail_numbers(w->p, tell, w);
 }
 
 void
@@ -185,5 +187,5 @@ metrics_ask(struct parent *p, metrics_fn *fn, void *arg)
 	*w = (struct wish){.p = p, .fn = fn, .arg = arg};
 	if ((p->counted_at && now_us(CLOCK_MONOTONIC) - p->counted_at < FRESH_US) || !p->force.number ||
 	    ask_apply(p, APPLY_COUNT, NULL, -1, APPLY_COUNTED, LOOK_US, counted, w))
-		tell(w);
+		mail_numbers(p, tell, w);
 }

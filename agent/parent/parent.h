@@ -18,6 +18,10 @@ struct parent_options {
 	const char *group, *user;  /* who may control; who to be. NULL: nobody else; as it is */
 	const char *textfile;      /* NULL: none */
 	const char *version;
+	const char *credentials;   /* the folder of credentials */
+	bool credentials_of_manager; /* it is $CREDENTIALS_DIRECTORY */
+	uint16_t submission_port;
+	const char *host;          /* this host's full name; NULL: as the machine says */
 	bool no_owner;
 	char *program;             /* a role's argv[0] */
 };
@@ -36,6 +40,11 @@ struct parent_self {
 /* The spawner: takes jobs from channel chan until it closes. The exit status. */
 int
 parent_spawner(int chan, const struct parent_self *self);
+
+/* The starter: starts roles and binds ports for the parent, until channel chan closes; the roles end
+ * with it. The exit status. */
+int
+parent_starter(int chan, const struct parent_self *self);
 
 /* A child that answers one question of the name service. The exit status. */
 int

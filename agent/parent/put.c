@@ -33,6 +33,7 @@ force_set(struct parent *p, uint32_t number, struct state_about *about)
 	p->counted_at = 0;
 	if (number)
 		foreign_soon(p, TICK_US);
+	mail_follow(p);
 	notify_status(p);
 }
 

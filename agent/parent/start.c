@@ -16,14 +16,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "jail/jail.h"
 #include "parent/inside.h"
 
-enum { BACKLOG = 32, STOP_MS = 3000, MOST_ROLE_ARGS = 12 };
+enum { BACKLOG = 256, STOP_MS = 3000, MOST_ROLE_ARGS = 12 };
 
 uint64_t
 now_us(int clock)
@@ -70,9 +72,8 @@ folder(struct parent *p, const char *path, mode_t mode)
 	return fd;
 }
 
-/* A listening socket RUN/name. The descriptor or -errno. */
-static int
-listener(struct parent *p, const char *name, int type, mode_t mode)
+int
+parent_listener(struct parent *p, const char *name, int type, mode_t mode, bool group)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd, err = 0, n;
@@ -90,7 +91,7 @@ listener(struct parent *p, const char *name, int type, mode_t mode)
 		err = -errno;
 	umask(was);
 	/* the group before the mode, so that nobody has it too early */
-	if (!err && p->control != (gid_t)-1 && p->control != getegid() &&
+	if (!err && group && p->control != (gid_t)-1 && p->control != getegid() &&
 	    lchown(a.sun_path, (uid_t)-1, p->control))
 		log_say(LOG_IS_WARNING, NULL, "%s cannot be given to the group: %s", a.sun_path,
 		    strerror(errno));
@@ -120,6 +121,45 @@ read_boot(struct parent *p)
 	/* for tests, which cannot start the machine anew */
 	if (other && strlen(other) < sizeof p->boot)
 		memcpy(p->boot, other, strlen(other) + 1);
+}
+
+/* The first name with a dot that /etc/hosts gives to the short one. */
+static void
+host_by_file(const char *shortly, char *out, size_t room)
+{
+	FILE *f = fopen("/etc/hosts", "re");
+	char line[1024], *word, *save, *full;
+
+	while (f && !*out && fgets(line, sizeof line, f)) {
+		line[strcspn(line, "#\n")] = '\0';
+		full = NULL;
+		/* an address, then names */
+		word = strtok_r(line, " \t", &save);
+		while (word && (word = strtok_r(NULL, " \t", &save))) {
+			if (!full && strchr(word, '.'))
+				full = word;
+			if (full && !strcmp(word, shortly))
+				snprintf(out, room, "%s", full);
+		}
+	}
+	if (f)
+		fclose(f);
+}
+
+/* What this host is called in the mail it hands on. */
+static void
+host(struct parent *p)
+{
+	struct utsname u;
+
+	if (p->o->host)
+		snprintf(p->host, sizeof p->host, "%s", p->o->host);
+	else if (!uname(&u) && strchr(u.nodename, '.'))
+		snprintf(p->host, sizeof p->host, "%s", u.nodename);
+	else
+		host_by_file(u.nodename, p->host, sizeof p->host);
+	if (!*p->host)
+		log_say(LOG_IS_NOTICE, NULL, "this host has no full name (hostname -f): relays are greeted by address");
 }
 
 /* Who to be and who may control. */
@@ -204,7 +244,7 @@ start_role(struct parent *p, struct role *r, const char *name)
 static void
 reaped(struct parent *p, pid_t pid, int status)
 {
-	struct role *all[] = {&p->apply, &p->attempts, &p->spawner};
+	struct role *all[] = {&p->apply, &p->spawner, &p->starter};
 
 	for (int i = 0; i < 3; i++) {
 		struct role *r = all[i];
@@ -221,8 +261,7 @@ reaped(struct parent *p, pid_t pid, int status)
 		else
 			log_say(LOG_IS_ERROR, NULL, "the role %s ended with status %d", r->name,
 			    WEXITSTATUS(status));
-		if (r != &p->attempts)
-			parent_end(p, 1);
+		parent_end(p, 1);
 	}
 }
 
@@ -257,11 +296,17 @@ reap(struct parent *p)
 static void
 stop_roles(struct parent *p)
 {
-	struct role *all[] = {&p->apply, &p->attempts, &p->spawner};
-	uint64_t until = now_us(CLOCK_MONOTONIC) + STOP_MS * 1000;
+	struct role *all[] = {&p->apply, &p->spawner, &p->starter};
+	uint64_t until;
 	unsigned left = 3;
 
 	p->ending = true;
+	if (p->starter.chan >= 0) {
+		mail_end(p);
+		role_close(&p->attempts);
+		team_wait(p, &p->watch, now_us(CLOCK_MONOTONIC) + STOP_MS * 1000);
+	}
+	until = now_us(CLOCK_MONOTONIC) + STOP_MS * 1000;
 	for (int i = 0; i < 3; i++)
 		if (all[i]->chan >= 0) {
 			all[i]->io = sd_event_source_disable_unref(all[i]->io);
@@ -346,6 +391,8 @@ on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	if (p->force.number && p->blocks_from < p->nblock)
 		blocks_send(p);
 	names_tick(p);
+	team_tick(p, &p->watch);
+	mail_tick(p);
 	if (p->boot_at && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
 		op_begin(o);
 	if (p->ticks % TEXTFILE_TICKS == 0)
@@ -366,7 +413,7 @@ events(struct parent *p)
 	if (err >= 0)
 		err = sd_event_add_io(p->ev, &p->apply.io, p->apply.chan, EPOLLIN, on_apply, p);
 	if (err >= 0)
-		err = sd_event_add_io(p->ev, &p->attempts.io, p->attempts.chan, EPOLLIN, on_attempts, p);
+		err = sd_event_add_io(p->ev, &p->starter.io, p->starter.chan, EPOLLIN, on_starter, p);
 	if (err >= 0)
 		err = sd_event_add_io(p->ev, &p->spawner.io, p->spawner.chan, EPOLLIN, on_spawner, p);
 	if (err >= 0)
@@ -386,14 +433,20 @@ jail(struct parent *p)
 {
 	char *folder_of = p->o->textfile ? strdup(p->o->textfile) : NULL;
 	char *slash = folder_of ? strrchr(folder_of, '/') : NULL;
+	/* a folder that is made later is seen where the one above it is open */
+	char *above = access(p->o->credentials, F_OK) ? strdup(p->o->credentials) : NULL;
+	char *cut = above ? strrchr(above, '/') : NULL;
 	struct jail_path path[] = {
 		{p->o->state, true, false}, {p->o->run, true, false}, {"/proc", false, false},
+		{p->o->credentials, false, false}, {cut && cut != above ? above : "/nonexistent", false, false},
 		{slash == folder_of ? "/" : folder_of, true, false},
 	};
 	int err, missing;
 
 	if (slash && slash != folder_of)
 		*slash = '\0';
+	if (cut)
+		*cut = '\0';
 	err = jail_begin();
 	/* the service manager, or a shell, may go on without it */
 	if (!err && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))
@@ -403,7 +456,7 @@ jail(struct parent *p)
 	if (!err && prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))
 		err = -errno;
 	if (!err) {
-		missing = jail_landlock(path, slash ? 4 : 3);
+		missing = jail_landlock(path, slash ? 6 : 5);
 		if (missing > 0)
 			log_say(LOG_IS_NOTICE, NULL, "this kernel has no Landlock: files are not fenced off");
 		err = missing < 0 ? missing : 0;
@@ -415,6 +468,7 @@ jail(struct parent *p)
 		err = missing < 0 ? missing : 0;
 	}
 	free(folder_of);
+	free(above);
 	return err;
 }
 
@@ -428,6 +482,7 @@ warn(void *arg, const char *text)
 static int
 open_all(struct parent *p)
 {
+	char spool[4096];
 	int dir, err;
 
 	who(p);
@@ -436,14 +491,23 @@ open_all(struct parent *p)
 	dir = folder(p, p->o->state, 0700);
 	if (dir < 0)
 		return dir;
+	snprintf(spool, sizeof spool, "%s/spool", p->o->state);
+	p->spool = folder(p, spool, 0700);
+	if (p->spool < 0) {
+		close(dir);
+		return p->spool;
+	}
+	host(p);
+	for (int i = 0, n = sd_listen_fds(1); i < n; i++)
+		mail_given(p, SD_LISTEN_FDS_START + i);
 	p->run = folder(p, p->o->run, 0755);
 	err = p->run < 0 ? p->run : 0;
-	if (!err && (p->control_fd = listener(p, "control.sock", SOCK_SEQPACKET, 0660)) < 0)
+	if (!err && (p->control_fd = parent_listener(p, "control.sock", SOCK_SEQPACKET, 0660, true)) < 0)
 		err = p->control_fd;
-	if (!err && (p->metrics_fd = listener(p, "metrics.sock", SOCK_STREAM, 0666)) < 0)
+	if (!err && (p->metrics_fd = parent_listener(p, "metrics.sock", SOCK_STREAM, 0666, true)) < 0)
 		err = p->metrics_fd;
 	if (!err && (err = start_role(p, &p->apply, "apply")) == 0 &&
-	    (err = start_role(p, &p->attempts, "attempts")) == 0)
+	    (err = start_role(p, &p->starter, "starter")) == 0)
 		err = start_role(p, &p->spawner, "spawner");
 	if (err)
 		log_say(LOG_IS_ERROR, NULL, "a role cannot be started: %s", strerror(-err));
@@ -467,8 +531,10 @@ parent_run(const struct parent_options *o)
 	if (!p)
 		return 2;
 	*p = (struct parent){.o = o, .cgroup = -1, .run = -1, .control_fd = -1, .metrics_fd = -1,
-	    .apply.chan = -1, .attempts.chan = -1, .spawner.chan = -1,
+	    .apply.chan = -1, .spawner.chan = -1, .starter.chan = -1, .spool = -1,
 	    .started = now_us(CLOCK_MONOTONIC), .counters = BUF_INIT(1 << 20)};
+	watch_begin(p);
+	mail_begin(p);
 	sigemptyset(&block);
 	sigaddset(&block, SIGTERM);
 	sigaddset(&block, SIGINT);
@@ -484,6 +550,7 @@ parent_run(const struct parent_options *o)
 		return 2;
 	}
 	p->nblock = state_blocks(p->state, p->block);
+	team_tick(p, &p->watch);
 	log_say(LOG_IS_NOTICE, NULL, "mailreeved %s began", o->version);
 	notify_watch(p);
 	textfile_write(p);         /* that of an agent before us would tell old news */

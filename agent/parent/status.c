@@ -121,7 +121,11 @@ in_words(struct op *o)
 	else
 		op_out(o, "other tables change nothing of it\n");
 	op_out(o, "attempts     %" PRIu64 " packets refused and told%s\n", report_packets(p),
-	    p->attempts.chan < 0 ? "; THE ROLE ATTEMPTS HAS ENDED" : "");
+	    p->attempts.chan < 0 ? "; THE ROLE ATTEMPTS HAS ENDED and is started again" : "");
+	if (p->watch.deaths)
+		op_out(o, "             the role attempts was started again %" PRIu64 " time%s; the last because %s\n",
+		    p->watch.deaths, p->watch.deaths == 1 ? "" : "s", *p->watch.why ? p->watch.why : "it ended");
+	mail_words(o);
 	for (uint32_t i = 0; i < p->nblock; i++) {
 		when_text(p->block[i].until, when);
 		op_out(o, "blocked      %s until %s\n", p->block[i].address, when);
@@ -197,7 +201,10 @@ as_json(struct op *o)
 	put_number(&b, "heal_failures", p->n.heal_failures);
 	put_number(&b, "foreign_differences", p->foreign ? p->foreign_differences : 0);
 	put_number(&b, "attempts", report_packets(p));
+	put_bool(&b, "attempts_up", p->attempts.chan >= 0);
+	put_number(&b, "attempts_restarts", p->watch.deaths);
 	put_number(&b, "reverts", p->n.reverts);
+	mail_json(p, &b);
 	put_text(&b, "compile_error", p->compile_error);
 	buf_str(&b, ",\"blocked\":[");
 	for (uint32_t i = 0; i < p->nblock; i++) {
@@ -214,11 +221,12 @@ as_json(struct op *o)
 }
 
 static void
-told(struct op *o)
+told(void *arg)
 {
+	struct op *o = arg;
 	struct parent *p = o->p;
 	bool good = !p->trouble[0] && p->force.number && !o->checked.err && o->checked.in_force &&
-	    !p->foreign;
+	    !p->foreign && mail_well(p);
 
 	if (o->flags & CTL_JSON)
 		as_json(o);
@@ -228,9 +236,15 @@ told(struct op *o)
 }
 
 static void
+status_mail(struct op *o)
+{
+	mail_numbers(o->p, told, o);
+}
+
+static void
 status_check(struct op *o)
 {
-	op_check(o, told);
+	op_check(o, status_mail);
 }
 
 void

@@ -184,7 +184,9 @@ class Agent:
     def roles(self):
         """pid of each process below the agent, by its role."""
         out = {}
-        for pid in children(self.process.pid):
+        # some are children of the parent, others of its starter
+        first = children(self.process.pid)
+        for pid in first + [x for c in first for x in children(c)]:
             with contextlib.suppress(OSError):
                 argv = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
                 role = next((a[7:].decode() for a in argv if a.startswith(b'--role=')), None)

@@ -465,7 +465,8 @@ def the_service_manager_is_told():
 
 def no_process_keeps_what_it_does_not_need():
     a = agent().start()
-    caps = {'apply': 1 << 12, 'attempts': 0, 'spawner': 0}
+    # the starter passes on what the log group and port 587 take
+    caps = {'apply': 1 << 12, 'attempts': 0, 'spawner': 0, 'starter': 1 << 12 | 1 << 10}
     for role, pid in [('parent', a.process.pid), *a.roles().items()]:
         st = pathlib.Path(f'/proc/{pid}/status').read_text()
         eff = int(re.search(r'CapEff:\s*(\w+)', st).group(1), 16)
@@ -473,6 +474,41 @@ def no_process_keeps_what_it_does_not_need():
         verdict('NoNewPrivs:\t1' in st, f'{role}: no new privileges', st)
         if 'sanitized' not in os.environ.get('BUILD_KIND', ''):
             verdict('Seccomp:\t2' in st, f'{role}: seccomp', st)
+    a.end()
+
+
+def the_role_attempts_is_started_again_when_it_dies():
+    a = agent().start()
+    for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up',
+                  'link set d1 up'):
+        subprocess.run(['ip', *words.split()], check=True)
+    for n in (1, 2):
+        old = a.roles()['attempts']
+        os.kill(old, signal.SIGKILL)
+        verdict(wait_for(lambda: a.status()['attempts_restarts'] == n, 5), f'told: death {n}', a.status())
+        verdict(wait_for(lambda: a.status()['attempts_up'] and a.roles().get('attempts', old) != old, 10, 0.1),
+                'started again', a.said())
+    r = a.ctl('status')
+    verdict(r.status == 0 and 'started again 2 times' in r.out, 'in words', r)
+    verdict('mailreeve_attempts_restarts_total 2\n' in a.ctl('metrics').out, 'in metrics', a.ctl('metrics'))
+    s = socket.socket()
+    s.settimeout(0.3)
+    try:
+        s.connect(('192.0.2.9', 25))
+    except OSError:
+        pass
+    verdict(wait_for(lambda: '192.0.2.9:25' in a.ctl('attempts').out, 5, 0.1), 'and tells', a.said())
+    a.end()
+
+
+def without_the_starter_the_agent_ends():
+    a = agent().start()
+    roles = a.roles()
+    os.kill(roles['starter'], signal.SIGKILL)
+    verdict(a.process.wait(10) == 1 and 'without the starter' in a.said(), 'it ends, to be started anew', a.said())
+    verdict(wait_for(lambda: not any(pathlib.Path(f'/proc/{x}').exists() for x in roles.values()), 5),
+            'and no role stays behind', roles)
+    verdict(refused_ports() == {25}, 'the rules stay')
     a.end()
 
 
@@ -489,7 +525,8 @@ def root_becomes_the_agents_user():
         st = pathlib.Path(f'/proc/{pid}/status').read_text()
         uid = re.search(r'Uid:\s*(\d+)\s*(\d+)\s*(\d+)', st).groups()
         verdict(set(uid) == {'65534'}, f'{role}: user', uid)
-        verdict(int(re.search(r'CapPrm:\s*(\w+)', st).group(1), 16) == ((1 << 12) if role == 'apply' else 0),
+        verdict(int(re.search(r'CapPrm:\s*(\w+)', st).group(1), 16) ==
+                {'apply': 1 << 12, 'starter': 1 << 12 | 1 << 10}.get(role, 0),
                 f'{role}: capabilities', st)
         verdict(re.search(r'Groups:[ \t]*\n', st) is not None, f'{role}: no other groups', st)
     verdict((a.run / 'control.sock').stat().st_gid == 8 and a.state.stat().st_uid == 65534, 'owners')
@@ -530,7 +567,7 @@ def without_a_root_parent_it_works_the_same():
     for role, pid in [('parent', a.process.pid), *a.roles().items()]:
         st = pathlib.Path(f'/proc/{pid}/status').read_text()
         caps = {int(x, 16) for x in re.findall(r'Cap(?:Prm|Eff|Inh|Amb):\s*(\w+)', st)}
-        verdict(caps <= ({0, 1 << 12} if role == 'apply' else {0}), f'{role}: capabilities', st)
+        verdict(caps <= ({0, 1 << 12} if role in ('apply', 'starter') else {0}), f'{role}: capabilities', st)
     a.write(465)
     verdict(a.ctl('apply').status == 0 and refused_ports() == {465}, 'apply', a.said())
     a.end()

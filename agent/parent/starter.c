@@ -1,0 +1,246 @@
+/*
+ * starter: the process that starts roles and binds ports while the agent runs.
+ *
+ * It keeps CAP_NET_ADMIN (the log group's socket of the role attempts) and CAP_NET_BIND_SERVICE
+ * (port 587), as far as the agent has them, reads nothing but the parent's few messages, and executes
+ * nothing but this program, as one of four roles.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/starter.h"
+#include "jail/jail.h"
+#include "log/log.h"
+#include "parent/parent.h"
+
+enum {
+	MOST_CHILDREN = 16,
+	BACKLOG = 512,
+	FIRST_FD = 3,              /* of a role */
+	NET_BIND_BIT = 10,         /* linux/capability.h */
+	NET_ADMIN_BIT = 12,
+	WAIT_MS = 5000,
+};
+
+static const struct {
+	const char *name;
+	uint64_t caps;             /* passed on; the role drops them when it has opened what it needs */
+} row[START_NWHICH] = {
+	[START_ATTEMPTS] = {"attempts", 1ull << NET_ADMIN_BIT},
+	[START_QUEUE] = {"queue", 0},
+	[START_RELAY] = {"relay", 0},
+	[START_FRONT] = {"front", 0},
+};
+
+struct starter {
+	const struct parent_self *self;
+	int chan, sig;
+	pid_t child[MOST_CHILDREN]; /* 0: free */
+	int fd[START_MOST_FDS];    /* given for the next role */
+	unsigned nfd;
+};
+
+static void
+drop_fds(struct starter *s)
+{
+	while (s->nfd)
+		close(s->fd[--s->nfd]);
+}
+
+/* In the child: its descriptors from 3 on, and nothing else but standard error. */
+static void
+become(struct starter *s, const struct start_role *r)
+{
+	char role[40], uid[24], gid[24], fds[24];
+	char args[START_MOST_ARGS][IPC_MOST_TEXT + 8];
+	char *argv[START_MOST_ARGS + 6];
+	sigset_t none;
+	int n = 0, high = FIRST_FD + START_MOST_FDS;
+
+	snprintf(role, sizeof role, "--role=%s", row[r->which].name);
+	snprintf(uid, sizeof uid, "--uid=%u", s->self->uid);
+	snprintf(gid, sizeof gid, "--gid=%u", s->self->gid);
+	snprintf(fds, sizeof fds, "--fds=%u", s->nfd);
+	argv[n++] = (char[]){"mailreeved"};
+	argv[n++] = role;
+	argv[n++] = uid;
+	argv[n++] = gid;
+	argv[n++] = fds;
+	for (uint32_t i = 0; i < r->narg; i++) {
+		snprintf(args[i], sizeof args[i], "--arg=%s", r->arg[i].text);
+		argv[n++] = args[i];
+	}
+	argv[n] = NULL;
+	for (unsigned i = 0; i < s->nfd; i++)
+		if ((s->fd[i] = fcntl(s->fd[i], F_DUPFD_CLOEXEC, high)) < 0)
+			_exit(126);
+	for (unsigned i = 0; i < s->nfd; i++)
+		if (dup2(s->fd[i], FIRST_FD + (int)i) < 0)
+			_exit(126);
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) || jail_caps_pass(row[r->which].caps) ||
+	    syscall(SYS_close_range, FIRST_FD + s->nfd, ~0u, 0) < 0)
+		_exit(126);
+	execve("/proc/self/exe", argv, environ);
+	log_say(LOG_IS_ERROR, NULL, "/proc/self/exe cannot be executed: %s", strerror(errno));
+	_exit(127);
+}
+
+static void
+start(struct starter *s, const struct start_role *r, struct start_done *d)
+{
+	pid_t pid;
+	int at = 0;
+
+	while (at < MOST_CHILDREN && s->child[at])
+		at++;
+	if (at == MOST_CHILDREN || r->which >= START_NWHICH) {
+		d->err = at == MOST_CHILDREN ? EAGAIN : EINVAL;
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		become(s, r);
+	if (pid < 0) {
+		d->err = (uint32_t)errno;
+		return;
+	}
+	s->child[at] = pid;
+	d->pid = (uint32_t)pid;
+}
+
+/* A listening socket of the loopback: no other address is bound for whoever asks. */
+static int
+bound(const struct start_bind *b, uint32_t *err)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)b->port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)b->port)};
+	bool six = inet_pton(AF_INET6, b->address, &v6.sin6_addr) == 1;
+	int one = 1, fd;
+
+	if (b->port == 0 || b->port > 65535 || (six ? !IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) :
+	    inet_pton(AF_INET, b->address, &v4.sin_addr) != 1 || ntohl(v4.sin_addr.s_addr) >> 24 != 127)) {
+		*err = EINVAL;
+		return -1;
+	}
+	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+	    (six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one)) ||
+	    bind(fd, six ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, six ? sizeof v6 : sizeof v4) ||
+	    listen(fd, BACKLOG)) {
+		*err = (uint32_t)errno;
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+end(struct starter *s, const struct start_kill *k, struct start_done *d)
+{
+	d->err = ESRCH;
+	for (int i = 0; i < MOST_CHILDREN; i++)
+		if (s->child[i] && (uint32_t)s->child[i] == k->pid)
+			d->err = kill(s->child[i], SIGKILL) ? (uint32_t)errno : 0;
+}
+
+static int
+one(struct starter *s, struct ipc_in *in)
+{
+	struct start_done d = {0};
+	const void *body = NULL;
+	int fd = -1, err;
+
+	if (in->type == 0 || in->type >= START_NASK ||
+	    (start_ask_shape[in->type].size && ipc_body(in, &start_ask_shape[in->type], &body))) {
+		d.err = EBADMSG;
+	} else if (in->type == START_GIVE) {
+		for (uint32_t i = 0; i < in->nfd && s->nfd < START_MOST_FDS; i++)
+			s->fd[s->nfd++] = ipc_take(in, i);
+	} else if (in->type == START_ROLE) {
+		start(s, body, &d);
+		drop_fds(s);
+	} else if (in->type == START_BIND) {
+		fd = bound(body, &d.err);
+	} else {
+		end(s, body, &d);
+	}
+	err = ipc_send_wait(s->chan, START_DONE, in->id, &start_tell_shape[START_DONE], &d, &fd, fd >= 0, WAIT_MS);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int
+reap(struct starter *s)
+{
+	struct signalfd_siginfo si;
+	int status, err = 0;
+
+	while (read(s->sig, &si, sizeof si) == (ssize_t)sizeof si)
+		;
+	for (int i = 0; i < MOST_CHILDREN && !err; i++) {
+		struct start_ended e = {.pid = (uint32_t)s->child[i]};
+
+		if (!s->child[i] || waitpid(s->child[i], &status, WNOHANG) != s->child[i])
+			continue;
+		s->child[i] = 0;
+		if (WIFSIGNALED(status))
+			e.signal = (uint32_t)WTERMSIG(status);
+		else
+			e.status = (uint32_t)WEXITSTATUS(status);
+		err = ipc_send_wait(s->chan, START_ENDED, 0, &start_tell_shape[START_ENDED], &e, NULL, 0, WAIT_MS);
+	}
+	return err;
+}
+
+int
+parent_starter(int chan, const struct parent_self *self)
+{
+	struct starter s = {.self = self, .chan = chan};
+	struct ipc_in in;
+	sigset_t mask;
+	int err;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	s.sig = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s.sig < 0 || jail_begin() || jail_user(self->uid, self->gid, true) ||
+	    jail_caps_pass(1ull << NET_ADMIN_BIT | 1ull << NET_BIND_BIT) || jail_seccomp(JAIL_STARTER) < 0) {
+		log_say(LOG_IS_ERROR, NULL, "the starter cannot begin: %s", strerror(errno));
+		return 1;
+	}
+	for (;;) {
+		struct pollfd p[2] = {{.fd = chan, .events = POLLIN}, {.fd = s.sig, .events = POLLIN}};
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		err = p[1].revents ? reap(&s) : 0;
+		if (!err && p[0].revents) {
+			err = ipc_recv(chan, &in);
+			if (err == 0)
+				return 0;
+			if (err == 1) {
+				err = one(&s, &in);
+				ipc_free(&in);
+			} else if (err == -EAGAIN || err == -EBADMSG) {
+				err = 0;
+			}
+		}
+		if (err)
+			return err == -EPIPE ? 0 : 1;
+	}
+}
