@@ -547,7 +547,8 @@ put_plan(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 		return err;
 	}
 	w->r->text[0] = 0;
-	if (!w->r->edited && w->r->changes)
+	/* one that died may have left what it had staged, or not swept */
+	if (!w->r->edited && (w->r->changes || !was))
 		arena_try(sweep, w);
 	n.form = form;
 	n.flags = w->j.table_flags;
@@ -623,6 +624,7 @@ apply_put(struct apply *x, struct apply_plan *p, uint32_t want, bool bump_chain,
 	}
 	x->drifted = x->bad_set = x->bad_chain = false;
 	x->look_again = true;
+	x->lost = 0;
 	return 0;
 }
 

@@ -345,7 +345,7 @@ def main():
     ap.add_argument('drive')
     ap.add_argument('mailreeve')
     ap.add_argument('netfault')
-    ap.add_argument('--every', type=int, default=5)
+    ap.add_argument('--every', type=int, default=10)
     ap.add_argument('--only', default='')
     ARGS = ap.parse_args()
     ARGS.drive, ARGS.mailreeve = os.path.abspath(ARGS.drive), os.path.abspath(ARGS.mailreeve)
