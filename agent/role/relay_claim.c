@@ -22,11 +22,10 @@ relay_claim_free(struct relay_claim *c)
 {
 	if (!c)
 		return NULL;
-	for (uint32_t i = 0; c->one && i < c->s->nrcpt; i++)
-		free(c->one[i].text);
 	free(c->one);
 	free(c->rcpt);
 	free(c->which);
+	buf_free(&c->words);
 	smtp_seven_free(c->seven);
 	buf_free(&c->bits);
 	if (c->fd >= 0)
@@ -46,6 +45,7 @@ relay_claim_new(struct relay *r, struct ipc_in *in)
 		return NULL;
 	c->fd = -1;
 	c->bits = (struct buf)BUF_INIT(MOST_BITS);
+	c->words = (struct buf)BUF_INIT(RELAY_MOST_RCPT * RELAY_WORDS);
 	if (ipc_body(in, &relay_ask_shape[RELAY_SEND], &body)) {
 		free(c);
 		return NULL;
@@ -75,11 +75,20 @@ relay_claim_settle(struct relay_claim *c, uint32_t i, unsigned fate, unsigned co
 {
 	struct relay_one *o = &c->one[i];
 
+	assert(!o->settled);
 	o->settled = true;
 	o->fate = fate;
 	o->code = code;
-	free(o->text);
-	o->text = strndup(text, RELAY_WORDS - 1); /* without memory: without words */
+	o->text = c->words.n;
+	buf_add(&c->words, text, strnlen(text, RELAY_WORDS - 1));
+	buf_chr(&c->words, 0);
+}
+
+/* Without memory for them: without words. */
+static const char *
+words_of(const struct relay_claim *c, const struct relay_one *o)
+{
+	return c->words.err ? "" : c->words.p + o->text;
 }
 
 uint32_t
@@ -338,12 +347,14 @@ tell_result(const struct relay *r, const struct relay_claim *c)
 	struct relay_result m = {
 		.claim = c->s->claim, .connected = c->connected, .canceled = c->told_canceled,
 		.busy = c->busy, .doubt = c->doubt, .dsn = c->dsn, .peer = c->peer, .tls = c->tls,
-		.cipher = c->cipher, .rcpt = fate, .nrcpt = c->s->nrcpt,
+		.cipher = c->cipher,
 	};
 
 	for (uint32_t i = 0; i < c->s->nrcpt; i++)
 		fate[i] = (struct relay_fate_of){c->one[i].fate, c->one[i].code,
-		    c->one[i].text ? c->one[i].text : ""};
+		    words_of(c, &c->one[i])};
+	m.rcpt = fate;
+	m.nrcpt = c->s->nrcpt;
 	return ipc_send(r->opt->queue, RELAY_RESULT, 0, &relay_tell_shape[RELAY_RESULT], &m, NULL, 0);
 }
 

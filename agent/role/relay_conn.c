@@ -315,7 +315,7 @@ named(struct relay_conn *c)
 	char outside[46], words[RELAY_WORDS];
 	unsigned noutside;
 
-	if (c->names.outcome == DNS_NOT_NOW || c->names.outcome != DNS_FOUND) {
+	if (c->names.outcome != DNS_FOUND) {
 		snprintf(words, sizeof words, "the name %.200s cannot be resolved", d->host);
 		failed(c, c->names.outcome != DNS_NOT_NOW, words, c->names.outcome == DNS_NOT_NOW ?
 		    c->names.why ? c->names.why : "nobody answers" : "there is no such name, or it has no address");

@@ -157,7 +157,7 @@ struct relay_lane {
 struct relay_one {                 /* of a recipient */
 	bool settled, good;        /* good: RCPT was taken in this round */
 	unsigned fate, code;
-	char *text;
+	size_t text;               /* where it begins in the claim's words */
 };
 
 enum relay_claim_at { CLAIM_WAITS, CLAIM_TRAVELS, CLAIM_OVER };
@@ -173,6 +173,7 @@ struct relay_claim {
 	uint64_t since;
 	unsigned tries, rounds;
 	struct relay_one *one;     /* of each recipient */
+	struct buf words;          /* their texts, each with its NUL */
 	bool canceled;             /* its result was told; it must not reach its end */
 	bool ended;                /* the end of its content was handed over */
 	/* a round */
@@ -363,7 +364,7 @@ void
 relay_claim_over(struct relay *r, struct relay_claim *c, unsigned fate, unsigned code,
     const char *text);
 
-/* Settles one recipient. */
+/* Settles one recipient, once. */
 void
 relay_claim_settle(struct relay_claim *c, uint32_t i, unsigned fate, unsigned code,
     const char *text);

@@ -51,7 +51,8 @@ static int queue, parent;
 static pid_t child;
 static struct {
 	unsigned total, sent, done, window, delivered, other;
-	const char *relay, *from, *file, *rcpt;
+	const char *relay, *from, *file;
+	char *rcpt;
 	uint64_t began;
 } burst;
 
@@ -153,10 +154,11 @@ say_send(uint64_t claim, const char *relay, const char *from, const char *file, 
 	struct relay_send m = {.claim = claim, .id = claim, .relay = relay, .application = application,
 	    .from = from, .envid = "", .ret = "", .eight = !!strchr(flags, '8'),
 	    .utf8 = !!strchr(flags, 'u'), .rcpt = r, .nrcpt = n};
-	struct stat st;
+	struct stat st = {0};
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 
 	must(fd >= 0 && !fstat(fd, &st), file);
+	must(n <= RELAY_MOST_RCPT, "recipients");
 	m.size = (uint64_t)st.st_size;
 	for (unsigned i = 0; i < n; i++)
 		r[i] = (struct relay_rcpt){.address = rcpt[i], .notify = "", .orcpt = "",
@@ -168,10 +170,8 @@ say_send(uint64_t claim, const char *relay, const char *from, const char *file, 
 static void
 go_on(void)
 {
-	char *to = (char *)(uintptr_t)burst.rcpt;
-
 	while (burst.sent < burst.total && burst.sent - burst.done < burst.window) {
-		say_send(1000000 + burst.sent, burst.relay, burst.from, burst.file, "-", "", &to, 1);
+		say_send(1000000 + burst.sent, burst.relay, burst.from, burst.file, "-", "", &burst.rcpt, 1);
 		burst.sent++;
 	}
 }
@@ -187,11 +187,11 @@ say_memory(void)
 	f = fopen(path, "r");
 	buf_str(&b, "{\"is\":\"memory\"");
 	while (f && fgets(line, sizeof line, f)) {
-		unsigned long kb;
-		char name[64];
+		char *colon = strchr(line, ':'), *end;
+		unsigned long kb = colon ? strtoul(colon + 1, &end, 10) : 0;
 
-		if (sscanf(line, "%63[A-Za-z_]: %lu kB", name, &kb) == 2)
-			buf_printf(&b, ",\"%s\":%lu", name, kb);
+		if (colon && end != colon + 1 && !strncmp(end, " kB", 3))
+			buf_printf(&b, ",\"%.*s\":%lu", (int)(colon - line), line, kb);
 	}
 	if (f)
 		fclose(f);
@@ -202,11 +202,11 @@ say_memory(void)
 static void
 command(char *line)
 {
-	char *w[WORDS] = {0}, *save = NULL;
+	char *w[WORDS] = {0}, *save = NULL, none[1] = "";
 	unsigned n = 0;
 
 	for (char *p = strtok_r(line, "\t", &save); p && n < WORDS; p = strtok_r(NULL, "\t", &save))
-		w[n++] = !strcmp(p, "<>") ? (char[]){""} : p;
+		w[n++] = strcmp(p, "<>") ? p : none;
 	if (!n)
 		return;
 	if (!strcmp(w[0], "policy") && n == 3) {
