@@ -642,7 +642,8 @@ static void
 put_from(struct mail *m, const char *address, struct smtp_stuff *w)
 {
 	struct buf b = BUF_INIT(LINE_MOST);
-	struct smtp_mailbox box = {.phrase = m->name, .nphrase = strlen(m->name)};
+	/* as a comment, which is quoted where it has to be; a phrase is taken as it is */
+	struct smtp_mailbox box = {.note = m->name, .nnote = strlen(m->name)};
 
 	buf_str(&b, "From: ");
 	smtp_phrase_write(&b, &box);

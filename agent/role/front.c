@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -153,6 +155,7 @@ woken(struct front *f, const struct epoll_event *e)
 		if (!c)
 			return;
 		c->readable |= (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+		c->hung_up |= (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 		c->writable |= (e->events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
 		front_run(c);
 	}
@@ -312,6 +315,29 @@ find_limits(struct front *f)
 		f->most = f->opt->most_connections;
 }
 
+/* The folder where numbers of control groups are inodes: cgroup2 itself, or below a hybrid's old
+ * groups, whose inodes are other things and would name another's unit. -1: there is none. */
+static int
+cgroup2_of(int folder)
+{
+	struct statfs s;
+	int fd;
+
+	if (folder < 0)
+		return -1;
+	fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && !fstatfs(fd, &s) && s.f_type == CGROUP2_SUPER_MAGIC)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	fd = openat(folder, "unified", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && !fstatfs(fd, &s) && s.f_type == CGROUP2_SUPER_MAGIC)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 static int
 set_up(struct front *f)
 {
@@ -330,8 +356,9 @@ set_up(struct front *f)
 	if (!f->host[0])
 		snprintf(f->host, sizeof f->host, "localhost");
 	find_limits(f);
-	if (f->opt->cgroup >= 0)
-		f->units = peer_units_new(f->opt->cgroup);
+	f->cgroup = cgroup2_of(f->opt->cgroup);
+	if (f->cgroup >= 0)
+		f->units = peer_units_new(f->cgroup);
 	f->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (f->epoll < 0)
 		return -errno;
@@ -362,6 +389,8 @@ take_down(struct front *f)
 	buf_free(&f->keep);
 	buf_free(&f->kept);
 	free(f->domain);
+	if (f->cgroup >= 0)
+		close(f->cgroup);
 	if (f->epoll >= 0)
 		close(f->epoll);
 	free(f);
@@ -382,7 +411,7 @@ role_front(const struct role_front *r)
 	if (!f)
 		return 1;
 	f->opt = r;
-	f->epoll = -1;
+	f->epoll = f->cgroup = -1;
 	signal(SIGPIPE, SIG_IGN);
 	tzset();
 	err = set_up(f);

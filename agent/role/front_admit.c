@@ -204,6 +204,23 @@ first_refusal(const struct mail_verdict *v)
 	return first;
 }
 
+/* "From: root" of a program on this host, which no rewriting will see to, is meant to be of this
+ * host (RFC 6409 8). */
+static bool
+qualify(struct front_conn *c)
+{
+	struct front_msg *m = &c->m;
+	char *whole = NULL;
+
+	if (m->qualified || m->nsender != 1 || strchr(m->sender[0], '@') ||
+	    asprintf(&whole, "%s@%s", m->sender[0], c->f->host) < 0)
+		return false;
+	free(m->sender[0]);
+	m->sender[0] = whole;
+	m->qualified = true;
+	return true;
+}
+
 void
 front_admit_header(struct front_conn *c, const char **rewrite)
 {
@@ -213,9 +230,11 @@ front_admit_header(struct front_conn *c, const char **rewrite)
 	struct mail_verdict v;
 	const struct mail_reply *no;
 
-	message(c, a, m->sized ? m->said : 0, &msg);
-	mail_admit_session(a, m->p->policy, &msg, NULL, NULL, c->f->sec, &v);
-	no = first_refusal(&v);
+	do {
+		message(c, a, m->sized ? m->said : 0, &msg);
+		mail_admit_session(a, m->p->policy, &msg, NULL, NULL, c->f->sec, &v);
+		no = first_refusal(&v);
+	} while (no && no->code == 553 && qualify(c));
 	if (no) {
 		front_refuse(c, no->code, no->enhanced, no->text);
 		return;

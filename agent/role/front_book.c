@@ -43,6 +43,20 @@ finish(struct front_policy *p)
 		look_at_limits(p, &p->policy->relay[i]->limits);
 }
 
+static void
+first_error(struct diags *d, struct text_set *text, char why[FRONT_WORDS])
+{
+	diags_sort(d);
+	for (size_t i = 0; i < d->n; i++)
+		if (d->v[i].severity == DIAG_ERROR) {
+			struct text_place at = text_place(text, d->v[i].at);
+
+			snprintf(why, FRONT_WORDS, "%s:%u:%u: %s", at.name, at.line, at.col, d->v[i].message);
+			return;
+		}
+	snprintf(why, FRONT_WORDS, "the policy has errors");
+}
+
 struct front_policy *
 front_policy_read(int fd, int *err, char why[FRONT_WORDS])
 {
@@ -51,6 +65,7 @@ front_policy_read(int fd, int *err, char why[FRONT_WORDS])
 	struct policy_world served;
 	struct bundle *b;
 	struct diags *d;
+	struct text_set *text;
 	const char *bytes, *name;
 	size_t len;
 
@@ -62,6 +77,7 @@ front_policy_read(int fd, int *err, char why[FRONT_WORDS])
 	p->refs = 1;
 	p->a = arena_new();
 	d = diags_new(p->a);
+	text = text_set_new(p->a);
 	*err = ipc_map(fd, BUNDLE_MOST, &p->map, &p->nmap);
 	if (!*err)
 		*err = bundle_read(p->a, p->map, p->nmap, &b);
@@ -72,10 +88,10 @@ front_policy_read(int fd, int *err, char why[FRONT_WORDS])
 	} else {
 		bundle_serve(b, &world.policy, &served);
 		name = bundle_file(b, 0, &bytes, &len);
-		p->policy = policy_load(p->a, text_set_new(p->a), name, bytes, len, &served, d);
+		p->policy = policy_load(p->a, text, name, bytes, len, &served, d);
 		if (!p->policy) {
 			*err = -EINVAL;
-			snprintf(why, FRONT_WORDS, "%s", d->n ? d->v[0].message : "the policy has errors");
+			first_error(d, text, why);
 		}
 	}
 	world_close(&world);

@@ -204,8 +204,9 @@ get(struct front_conn *c)
 		k = recv(c->fd, f->buf, most, MSG_DONTWAIT);
 	while (k < 0 && errno == EINTR);
 	if (k > 0) {
-		/* a short read of a stream says that there is no more, for now */
-		if ((size_t)k < most)
+		/* a short read of a stream says that there is no more, for now, unless its end is known to be
+		   there, which is told only once */
+		if ((size_t)k < most && !c->hung_up)
 			c->readable = false;
 		return (size_t)k;
 	}

@@ -42,7 +42,7 @@ enum {
 	FRONT_MOST_EACH = 192,     /* connections of one user */
 	FRONT_RESERVED = 64,       /* the last places are for users who have no more than FRONT_FEW */
 	FRONT_FEW = 8,
-	FRONT_GIVES_WAY_MS = 250,  /* who has not moved for so long, when places are short */
+	FRONT_GIVES_WAY_MS = 50,   /* who has not moved for so long, when places are short */
 	FRONT_SPARE_FDS = 24,      /* descriptors that are no connection's and no message's */
 	FRONT_RCPTS = 1000,
 	FRONT_MOST_LISTENERS = 16,
@@ -143,6 +143,7 @@ struct front_msg {
 	const char *with;
 	char **sender;             /* From addresses, to be judged */
 	size_t nsender;
+	bool qualified;            /* the lone From address got our host's name */
 	struct front_reply refusal; /* what will be said at the end */
 	/* sealing */
 	char *as;                  /* the envelope sender to use */
@@ -164,7 +165,7 @@ struct front_conn {
 	struct front_policy *p;    /* of the connection */
 	struct arena *sa;
 	struct mail_session *session;
-	bool readable, writable, eof, runs, tells, dead;
+	bool readable, writable, hung_up, eof, runs, tells, dead;
 	bool lingers;              /* all is said; what still comes is thrown away */
 	uint64_t linger;
 	struct front_conn *run_next, *tell_next;
@@ -208,6 +209,7 @@ struct front {
 	struct front_uid *name;
 	size_t nname;
 	struct peer_units *units;
+	int cgroup;                /* the cgroup2 folder; -1 */
 	struct mail_windows *windows;
 	struct arena *wa, *scratch;
 	bool have_kept, ready_told, listening, stopping;

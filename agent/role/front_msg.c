@@ -236,6 +236,7 @@ write_header(struct front_conn *c, const struct smtp_header_facts *x, const char
 	snprintf(daemon, sizeof daemon, "MAILER-DAEMON@%s", f->host);
 	if (m->nto == 1)
 		fill.recipient = m->to[0]->address;
+	fill.qualify = m->qualified ? f->host : NULL;
 	fill.from = rewrite ? rewrite : *m->from ? m->from : daemon;
 	if (!rewrite && (smtp_header_wants_sender(m->header) || (x->from.group && !x->from.n &&
 	    !x->sender_fields)))

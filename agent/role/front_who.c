@@ -12,7 +12,7 @@
 static char *
 unit_of(const struct front *f, const struct peer_unix *x)
 {
-	const struct peer_places places = {f->opt->proc, f->opt->cgroup};
+	const struct peer_places places = {f->opt->proc, f->cgroup};
 	struct peer_who who;
 	struct pollfd p = {.fd = x->pidfd, .events = POLLIN};
 
