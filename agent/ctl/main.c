@@ -12,11 +12,14 @@
 #include <unistd.h>
 
 #include "base/near.h"
+#include "ctl/ctl.h"
 #include "ipc/ctl.h"
+#include "ipc/mail.h"
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
-enum option { OPT_CONFIRM, OPT_FOR, OPT_FORCE, OPT_JSON, OPT_NOW, OPT_LAST, OPT_RUN, OPT_HELP, OPT_N };
+enum option { OPT_CONFIRM, OPT_FOR, OPT_FORCE, OPT_JSON, OPT_NOW, OPT_LAST, OPT_RELAY, OPT_WHY,
+	OPT_FROM, OPT_RUN, OPT_HELP, OPT_N };
 
 static const struct option_row {
 	const char *name, *value, *text;
@@ -27,21 +30,27 @@ static const struct option_row {
 	[OPT_JSON] = {"json", NULL, "as JSON"},
 	[OPT_NOW] = {"now", NULL, "compare the live rules with the policy now"},
 	[OPT_LAST] = {"last", "N", "at most so many; 20"},
+	[OPT_RELAY] = {"relay", "NAME", "of this relay alone"},
+	[OPT_WHY] = {"why", "TEXT", "the reason, for the message's trace"},
+	[OPT_FROM] = {"from", "ADDRESS", "the sender; your name at this host"},
 	[OPT_RUN] = {"run", "DIR", "where control.sock is; $MAILREEVE_RUN, or /run/mailreeve"},
 	[OPT_HELP] = {"help", NULL, "print this help"},
 };
 
-enum word { WORD_NONE, WORD_NUMBER, WORD_ADDRESS };
+enum word { WORD_NONE, WORD_NUMBER, WORD_ADDRESS, WORD_IDS, WORD_RCPT };
 
-static const struct command {
+struct command {
 	const char *name;
-	enum ctl_op op;
+	enum ctl_op op;            /* 0: it is done here */
 	enum word word;
 	const char *synopsis;
 	unsigned options;          /* bits 1 << enum option */
 	bool needs_word;
 	const char *text;
-} command[] = {
+	uint32_t queue;            /* QUEUE: enum mail_queue_op */
+};
+
+static const struct command command[] = {
 	{"status", CTL_STATUS, WORD_NONE, "[--json]", 1 << OPT_JSON, false,
 	    "what is in force, whether it is what the policy on disk says, and all that is amiss; exit "
 	    "status 1 where something is"},
@@ -73,6 +82,24 @@ static const struct command {
 	{"resume", CTL_PAUSE, WORD_NONE, "", 0, false, "heal again"},
 	{"remove", CTL_REMOVE, WORD_NONE, "", 0, false,
 	    "take all rules down; they stay down until `apply`"},
+	{"queue list", CTL_QUEUE, WORD_NONE, "[--relay NAME] [--last N] [--json]",
+	    1 << OPT_RELAY | 1 << OPT_LAST | 1 << OPT_JSON, false,
+	    "the mail that waits, a line a message: number, arrival, bytes, state, recipients open/all, relay, "
+	    "sender, recipient, the last answer", MAIL_QUEUE_LIST},
+	{"queue show", CTL_QUEUE, WORD_IDS, "ID ... [--json]", 1 << OPT_JSON, true,
+	    "one message: envelope, recipients and their answers, the header of its content", MAIL_QUEUE_SHOW},
+	{"queue retry", CTL_QUEUE, WORD_IDS, "ID ...", 0, true, "try them now", MAIL_QUEUE_RETRY},
+	{"queue hold", CTL_QUEUE, WORD_IDS, "ID ...", 0, true, "do not send them until `release`",
+	    MAIL_QUEUE_HOLD},
+	{"queue release", CTL_QUEUE, WORD_IDS, "ID ...", 0, true, "send them", MAIL_QUEUE_RELEASE},
+	{"queue drop", CTL_QUEUE, WORD_IDS, "ID ... [--why TEXT]", 1 << OPT_WHY, true,
+	    "give them up, without a report to the sender", MAIL_QUEUE_DROP},
+	{"queue flush", CTL_QUEUE, WORD_NONE, "[--relay NAME]", 1 << OPT_RELAY, false,
+	    "try all mail now", MAIL_QUEUE_FLUSH},
+	{"trace", CTL_QUEUE, WORD_IDS, "ID", 0, true, "one message's life, line by line, also of one that has gone",
+	    MAIL_QUEUE_TRACE},
+	{"test-mail", 0, WORD_RCPT, "ADDRESS [--from ADDRESS]", 1 << OPT_FROM, true,
+	    "send a message as any program of this host would, and tell what becomes of it"},
 };
 enum { NCOMMAND = sizeof command / sizeof command[0] };
 
@@ -168,7 +195,9 @@ wrong(const struct command *c, const char *what, const char *word)
 
 struct wish {
 	struct ctl_ask ask;
-	const char *run;
+	struct mail_queue queue;
+	struct mail_id id[MAIL_MOST_IDS];
+	const char *run, *rcpt, *from;
 };
 
 /* An option's value into the request. 0 or 2. */
@@ -189,6 +218,7 @@ take(const struct command *c, enum option o, const char *value, struct wish *w)
 		return 0;
 	case OPT_JSON:
 		w->ask.flags |= CTL_JSON;
+		w->queue.json = 1;
 		return 0;
 	case OPT_NOW:
 		w->ask.flags |= CTL_NOW;
@@ -196,7 +226,16 @@ take(const struct command *c, enum option o, const char *value, struct wish *w)
 	case OPT_LAST:
 		if (!number(value, 100000, &x, &rest) || *rest || x == 0)
 			return wrong(c, "--last takes a number, not", value);
-		w->ask.number = (uint32_t)x;
+		w->ask.number = w->queue.most = (uint32_t)x;
+		return 0;
+	case OPT_RELAY:
+		w->queue.relay = value;
+		return 0;
+	case OPT_WHY:
+		w->queue.why = value;
+		return 0;
+	case OPT_FROM:
+		w->from = value;
 		return 0;
 	case OPT_RUN:
 		w->run = value;
@@ -255,9 +294,19 @@ words(const struct command *c, int argc, char **argv, struct wish *w)
 		int k;
 
 		if (strncmp(a, "--", 2) != 0) {
-			if (c->word == WORD_NONE || seen)
+			if (c->word == WORD_NONE || (seen && (c->word != WORD_IDS || c->queue == MAIL_QUEUE_TRACE)))
 				return wrong(c, "what is", a);
 			seen = true;
+			if (c->word == WORD_IDS) {
+				if (w->queue.nid == MAIL_MOST_IDS)
+					return wrong(c, "so many at a time are too many", NULL);
+				w->id[w->queue.nid++].text = a;
+				continue;
+			}
+			if (c->word == WORD_RCPT) {
+				w->rcpt = a;
+				continue;
+			}
 			if (c->word == WORD_ADDRESS) {
 				w->ask.address = a;
 				continue;
@@ -280,7 +329,8 @@ words(const struct command *c, int argc, char **argv, struct wish *w)
 			return status;
 	}
 	if (c->needs_word && !seen)
-		return wrong(c, "an address is missing", NULL);
+		return wrong(c, c->word == WORD_IDS ? "which message? `mailreevectl queue list` tells their numbers" :
+		    "an address is missing", NULL);
 	return 0;
 }
 
@@ -307,9 +357,27 @@ reach(const char *run)
 	return -1;
 }
 
+/* Prints a memory file. */
+static void
+print_file(struct ipc_in *in, FILE *to)
+{
+	const uint8_t *bytes;
+	size_t n;
+	int fd = ipc_take(in, 0);
+
+	if (fd < 0 || ipc_map(fd, MAIL_MOST_TEXT, &bytes, &n)) {
+		fprintf(stderr, "mailreevectl: what the agent handed over cannot be read\n");
+	} else {
+		fwrite(bytes, 1, n, to);
+		ipc_unmap(bytes, n);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Prints what comes until the end. The exit status. */
 static int
-listen_to(int fd)
+listen_to(int fd, FILE *out, FILE *err)
 {
 	const void *body;
 	struct ipc_in in;
@@ -322,8 +390,10 @@ listen_to(int fd)
 		    !ipc_body(&in, &ctl_text_shape, &body)) {
 			const struct ctl_text *t = body;
 
-			fwrite(t->bytes, 1, t->n, in.type == CTL_OUT ? stdout : stderr);
-			fflush(in.type == CTL_OUT ? stdout : stderr);
+			fwrite(t->bytes, 1, t->n, in.type == CTL_OUT ? out : err);
+			fflush(in.type == CTL_OUT ? out : err);
+		} else if (in.type == CTL_FILE) {
+			print_file(&in, out);
 		}
 		ipc_free(&in);
 	}
@@ -339,13 +409,64 @@ listen_to(int fd)
 	return status;
 }
 
+/* Sends the request, prints the answer. The exit status. */
+static int
+speak(const char *run, uint32_t op, const void *body, FILE *out, FILE *err)
+{
+	int fd = reach(run), status;
+
+	if (fd < 0)
+		return 3;
+	status = ipc_send_wait(fd, op, 1, op == CTL_QUEUE ? &mail_ask_shape[MAIL_QUEUE] : &ctl_ask_shape, body,
+	    NULL, 0, 10000);
+	if (status) {
+		fprintf(stderr, "mailreevectl: %s\n", status == -EPIPE ? "the agent has too many clients" :
+		    status == -EMSGSIZE ? "so many at a time are too many" : strerror(-status));
+		close(fd);
+		return 3;
+	}
+	status = listen_to(fd, out, err);
+	close(fd);
+	return status;
+}
+
+int
+ctl_queue(const char *run, uint32_t op, const char *id, FILE *out, FILE *err)
+{
+	struct mail_id one = {.text = id};
+	struct mail_queue q = {.op = op, .id = &one, .nid = 1};
+
+	return speak(run, CTL_QUEUE, &q, out, err);
+}
+
+/* The row of a command of one or two words; the second is taken out of argv. */
+static const struct command *
+command_of(int *argc, char **argv)
+{
+	for (int i = 0; i < NCOMMAND; i++) {
+		const char *space = strchr(command[i].name, ' ');
+		size_t n = space ? (size_t)(space - command[i].name) : strlen(command[i].name);
+
+		if (strlen(argv[1]) != n || strncmp(argv[1], command[i].name, n) != 0)
+			continue;
+		if (!space)
+			return &command[i];
+		if (*argc < 3 || strcmp(argv[2], space + 1) != 0)
+			continue;
+		memmove(&argv[2], &argv[3], (size_t)(*argc - 3) * sizeof argv[0]);
+		--*argc;
+		return &command[i];
+	}
+	return NULL;
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct command *c = NULL;
 	const char *ssh = getenv("SSH_CONNECTION"), *run = getenv("MAILREEVE_RUN"), *near;
 	struct wish w = {.run = run && *run ? run : "/run/mailreeve"};
-	int fd, status;
+	int status;
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: mailreevectl COMMAND [OPTION ...] [WORD]; see mailreevectl --help\n");
@@ -364,9 +485,11 @@ main(int argc, char **argv)
 		manual();
 		return fflush(stdout) ? 3 : 0;
 	}
-	for (int i = 0; i < NCOMMAND && !c; i++)
-		if (!strcmp(argv[1], command[i].name))
-			c = &command[i];
+	c = command_of(&argc, argv);
+	if (!c && !strcmp(argv[1], "queue")) {
+		fprintf(stderr, "mailreevectl: queue what? list, show, retry, hold, release, drop or flush\n");
+		return 2;
+	}
 	if (!c) {
 		near = near_of(argv[1], strlen(argv[1]), command_at, NULL);
 		fprintf(stderr, "mailreevectl: unknown command '%s'%s%s%s; see mailreevectl --help\n", argv[1],
@@ -385,17 +508,9 @@ main(int argc, char **argv)
 	if (c->op == CTL_BLOCK && w.ask.seconds == 0)
 		return wrong(c, "for how long? --for 1h", NULL);
 	w.ask.connection = ssh && strlen(ssh) < 200 ? ssh : "";
-	fd = reach(w.run);
-	if (fd < 0)
-		return 3;
-	status = ipc_send_wait(fd, (uint32_t)c->op, 1, &ctl_ask_shape, &w.ask, NULL, 0, 10000);
-	if (status) {
-		fprintf(stderr, "mailreevectl: %s\n", status == -EPIPE ? "the agent has too many clients" :
-		    strerror(-status));
-		close(fd);
-		return 3;
-	}
-	status = listen_to(fd);
-	close(fd);
-	return status;
+	if (c->word == WORD_RCPT)
+		return test_mail(w.run, w.from, w.rcpt);
+	w.queue.op = c->queue;
+	w.queue.id = w.id;
+	return speak(w.run, (uint32_t)c->op, c->op == CTL_QUEUE ? (const void *)&w.queue : &w.ask, stdout, stderr);
 }

@@ -10,10 +10,15 @@
 enum ctl_op {
 	CTL_STATUS = 1, CTL_PLAN, CTL_APPLY, CTL_CONFIRM, CTL_ROLLBACK, CTL_BLOCK, CTL_UNBLOCK,
 	CTL_DRIFT, CTL_ATTEMPTS, CTL_HISTORY, CTL_METRICS, CTL_PAUSE, CTL_REMOVE, CTL_CHECK,
+	CTL_QUEUE,               /* its body is a mail_queue (ipc/mail.h), in place of ctl_ask */
+	CTL_DOCTOR,
 	CTL_NOP
 };
 
-enum ctl_tell { CTL_OUT = 1, CTL_ERR, CTL_END };
+enum ctl_tell {
+	CTL_OUT = 1, CTL_ERR, CTL_END,
+	CTL_FILE,                  /* - , fd 0: a sealed memory file that is to be printed, of at most MAIL_MOST_TEXT */
+};
 
 enum {
 	CTL_FORCE = 1,
@@ -23,7 +28,7 @@ enum {
 
 enum { CTL_MOST_TEXT = 32 << 10 }; /* bytes of one piece of text */
 
-/* The body of every request; its type is the op. */
+/* The body of every request but QUEUE; its type is the op. */
 struct ctl_ask {
 	uint32_t flags;
 	uint32_t number;           /* APPLY: of a saved plan, 0 none; ROLLBACK: how many back, 0 for 1;

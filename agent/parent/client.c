@@ -117,6 +117,13 @@ client_say(struct client *c, uint32_t type, const char *bytes, size_t n)
 	flush(c);
 }
 
+int
+client_file(struct client *c, int fd)
+{
+	/* what waits is bytes: a descriptor goes at once, or not at all */
+	return c->out.n > c->sent ? -EAGAIN : ipc_send(c->fd, CTL_FILE, 0, NULL, NULL, &fd, 1);
+}
+
 void
 client_end(struct client *c, uint32_t status)
 {
@@ -147,11 +154,10 @@ request(struct client *c, struct ipc_in *in)
 		return;
 	}
 	if (c->asked || in->type == 0 || in->type >= CTL_NOP || !op_table[in->type].name ||
-	    ipc_body(in, &ctl_ask_shape, &body)) {
+	    ipc_body(in, in->type == CTL_QUEUE ? &mail_ask_shape[MAIL_QUEUE] : &ctl_ask_shape, &body)) {
 		refuse(c, 2, "mailreeved: that is no request\n");
 		return;
 	}
-	a = body;
 	c->asked = true;
 	o = op_new(c->p, in->type);
 	if (!o) {
@@ -162,6 +168,14 @@ request(struct client *c, struct ipc_in *in)
 	c->op = o;
 	o->uid = c->uid;
 	o->pid = c->pid;
+	if (in->type == CTL_QUEUE) {
+		o->in = *in;
+		o->queue = body;
+		*in = (struct ipc_in){0};
+		op_begin(o);
+		return;
+	}
+	a = body;
 	o->flags = a->flags;
 	o->number = a->number;
 	o->seconds = a->seconds;

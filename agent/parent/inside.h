@@ -198,6 +198,8 @@ struct op {
 	bool failed_quietly;       /* a step may fail: see soft */
 	bool soft;                 /* a failed job or question goes on to `then`, with why */
 	char why[256];
+	struct ipc_in in;          /* QUEUE: owns what queue points to */
+	const struct mail_queue *queue;
 	struct apply_done done;    /* without texts */
 	char said[400];            /* the role's words */
 	struct apply_checked checked;
@@ -395,6 +397,9 @@ void
 client_say(struct client *c, uint32_t type, const char *bytes, size_t n);
 void
 client_end(struct client *c, uint32_t status);
+/* Hands it a sealed memory file, to be printed. 0 or -errno. */
+int
+client_file(struct client *c, int fd);
 void
 clients_late(struct parent *p);
 void
@@ -493,6 +498,8 @@ void
 run_metrics(struct op *o);
 void
 run_check(struct op *o);
+void
+run_queue(struct op *o);
 void
 when_text(uint64_t us, char out[32]);
 

@@ -293,3 +293,64 @@ run_check(struct op *o)
 {
 	op_check(o, check_told);
 }
+
+/* ---- the queue ---------------------------------------------------------------------------------------- */
+
+static void
+queue_told(void *arg, struct ipc_in *in, int err)
+{
+	static const char *const done[MAIL_QUEUE_NOP] = {
+		[MAIL_QUEUE_RETRY] = "due now", [MAIL_QUEUE_HOLD] = "held", [MAIL_QUEUE_RELEASE] = "released",
+		[MAIL_QUEUE_DROP] = "dropped",
+	};
+	struct op *o = arg;
+	const struct mail_answer *a;
+	const void *body;
+	int fd;
+
+	if (!err)
+		err = ipc_body(in, &mail_tell_shape[MAIL_ANSWER], &body);
+	if (err) {
+		op_fail(o, 3, "the role queue %s", err == -ETIMEDOUT ? "does not answer" : err == -ECONNRESET ?
+		    "ended before it had answered" : strerror(-err));
+		return;
+	}
+	a = body;
+	fd = a->file ? ipc_take(in, 0) : -1;
+	if (fd >= 0) {
+		err = o->client ? client_file(o->client, fd) : 0;
+		close(fd);
+	}
+	if (*a->text)
+		op_err(o, "%s%s", a->text, a->text[strlen(a->text) - 1] == '\n' ? "" : "\n");
+	if (!a->err && done[o->queue->op])
+		op_out(o, "%u message%s %s\n", a->done, a->done == 1 ? " is" : "s are", done[o->queue->op]);
+	else if (!a->err && o->queue->op == MAIL_QUEUE_FLUSH)
+		op_out(o, "all that waits%s%s is due now\n", *o->queue->relay ? " for " : "", o->queue->relay);
+	else if (!a->err && o->queue->op == MAIL_QUEUE_LIST && a->done == 0 && !o->queue->json)
+		op_out(o, "no message waits\n");
+	if (err)
+		op_fail(o, 3, "it cannot be handed over: %s", strerror(-err));
+	else if (a->err && !*a->text)
+		op_fail(o, a->err == ENOENT ? 1 : 3, "%s", strerror((int)a->err));
+	else
+		op_end(o, a->err == 0 ? 0 : a->err == EINVAL ? 2 : a->err == ENOENT || a->err == EBUSY ?
+		    1 : 3);
+}
+
+void
+run_queue(struct op *o)
+{
+	struct mail *m = &o->p->mail;
+	int err;
+
+	if (o->queue->op == 0 || o->queue->op >= MAIL_QUEUE_NOP) {
+		op_fail(o, 2, "that is no request");
+		return;
+	}
+	err = ask_mail(o->p, &m->queue, MAIL_QUEUE, o->queue, MAIL_ANSWER, ASK_US, queue_told, o);
+	if (err)
+		op_fail(o, err == -ENOTCONN ? 1 : 3, "%s", err != -ENOTCONN ? strerror(-err) : m->submission ?
+		    *m->team.why ? m->team.why : "the mail roles do not run now" :
+		    "the policy in force has no `submission:` for this host, so there is no queue");
+}

@@ -29,6 +29,7 @@ const struct op_row op_table[OP_NOP] = {
 	[CTL_PAUSE] = {"pause", true, run_pause},
 	[CTL_REMOVE] = {"remove", true, run_remove},
 	[CTL_CHECK] = {"check", false, run_check},
+	[CTL_QUEUE] = {"queue", false, run_queue},
 	[OP_BOOT] = {"boot", true, run_boot},
 	[OP_HUP] = {"reload", true, run_apply},
 	[OP_REVERT] = {"revert", true, run_revert},
@@ -203,6 +204,7 @@ op_end(struct op *o, uint32_t status)
 	free(o->text);
 	free(o->summary);
 	free(o->cut);
+	ipc_free(&o->in);
 	if (p->changing == o) {
 		p->changing = NULL;
 		notify_status(p);
