@@ -294,7 +294,7 @@ make_place(struct relay *r, const struct relay_lane *l)
 	struct relay_conn *idle = NULL;
 
 	for (struct relay_conn *c = r->conn; c; c = c->next)
-		if (c->lane != l && c->at == CONN_LIVE && !c->nclaim && (!idle || c->used < idle->used))
+		if (c->lane != l && !c->nclaim && relay_session_ready(c) && (!idle || c->used < idle->used))
 			idle = c;
 	if (idle)
 		relay_session_leave(idle);

@@ -839,6 +839,29 @@ def each_claim_has_one_result_and_arrives_at_most_once(folder):
     r.close()
 
 
+def idle_connections_make_place_for_another_relay(folder):
+    """Forty connections in all: those of relays that have nothing to do go."""
+    r = Relay(2525, reply={'.': lambda s, _: time.sleep(0.3)})
+    names = [f'r{i}' for i in range(45)]
+    rig = Rig(RIG, folder, '--servers', '127.0.0.1:5353')
+    assert rig.policy(policy(folder, *[(n, PLAIN) for n in names]))['err'] == 0
+    for i, n in enumerate(names):
+        rig.send(100 + i, relay=n)
+    for i in range(len(names)):
+        assert fates(rig.result(100 + i)) == ['delivered']
+    assert r.most <= 40, r.most
+    # one with much to do gives places up to those that have none
+    for i in range(200):
+        rig.send(1000 + i, relay='r0')
+    for i, n in enumerate(names):
+        rig.send(2000 + i, relay=n)
+    for i in list(range(1000, 1200)) + list(range(2000, 2045)):
+        assert fates(rig.result(i)) == ['delivered']
+    assert r.most <= 40, r.most
+    ends(rig)
+    r.close()
+
+
 # ---- the policy, the end --------------------------------------------------------------------------------------
 
 

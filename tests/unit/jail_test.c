@@ -71,6 +71,51 @@ landlock_leaves_only_what_is_named(void **state)
 		assert_int_equal(got, 0);
 }
 
+/* Connects to a listener on loopback, then tries to be one: 0 both, 1 neither, 2 connect alone. */
+static int
+reaches(int (*jail)(const struct jail_path *, unsigned))
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof a;
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+	int b = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(l, (struct sockaddr *)&a, n) || listen(l, 1) ||
+	    getsockname(l, (struct sockaddr *)&a, &n) || jail(NULL, 0) < 0)
+		return 99;
+	bool connects = !connect(c, (struct sockaddr *)&a, n);
+	a.sin_port = 0;
+	bool binds = !bind(b, (struct sockaddr *)&a, n);
+	return connects && binds ? 0 : connects ? 2 : binds ? 3 : 1;
+}
+
+static int
+reaches_nothing(void)
+{
+	return reaches(jail_landlock);
+}
+
+static int
+reaches_out(void)
+{
+	return reaches(jail_landlock_connect);
+}
+
+static void
+landlock_leaves_connect_to_the_role_that_needs_it(void **state)
+{
+	(void)state;
+	int none = in_child(reaches_nothing);
+
+	if (none == 0) {
+		/* it is older than 6.7: this Landlock knows no sockets */
+		assert_int_equal(in_child(reaches_out), 0);
+		return;
+	}
+	assert_int_equal(none, 1);
+	assert_int_equal(in_child(reaches_out), 2);
+}
+
 static int
 no_capability(void)
 {
@@ -199,6 +244,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(landlock_leaves_only_what_is_named),
+		cmocka_unit_test(landlock_leaves_connect_to_the_role_that_needs_it),
 		cmocka_unit_test(capabilities_are_gone_for_good),
 		cmocka_unit_test(seccomp_kills_what_strays),
 		cmocka_unit_test(the_user_is_changed_for_good),
