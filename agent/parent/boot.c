@@ -144,11 +144,13 @@ booted_empty(struct op *o)
 		err = state_commit(p->state);
 	if (!err)
 		err = state_pending_drop(p->state);
-	if (err)
+	if (err && err != -ENOENT)
 		log_say(LOG_IS_WARNING, NULL, "the state cannot be written: %s", strerror(-err));
-	p->removed = true;
 	force_set(p, 0, NULL);
-	snprintf(p->trouble, sizeof p->trouble, "nothing is in force: what was applied was not confirmed");
+	snprintf(p->trouble, sizeof p->trouble, "nothing is in force: %s", p->removed ?
+	    "all rules were taken down by hand" : "what was applied was not confirmed");
+	p->removed = true;
+	p->boot_wait = 0;
 	parent_ready(p);
 	op_fail(o, 1, "%s", p->trouble);
 }
@@ -163,6 +165,8 @@ first_done(struct op *o)
 		state_drop(p->state, STATE_IN_HISTORY, o->target);
 		snprintf(p->trouble, sizeof p->trouble, "the policy cannot be put in force: %s%s%s",
 		    strerror((int)o->done.err), *o->said ? ": " : "", o->said);
+		if (o->unknown)
+			op_settle(p);
 		parent_ready(p);
 		op_fail(o, 3, "%s", p->trouble);
 		return;
@@ -248,6 +252,7 @@ run_boot(struct op *o)
 	int err = state_current(p->state, &p->current);
 
 	p->boot_at = 0;
+	p->revert_due = false;     /* whether its time has come is looked at here */
 	p->removed = !err && p->current == 0;
 	n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
 	if (err) {
@@ -272,6 +277,11 @@ run_boot(struct op *o)
 	if (to == 0) {
 		if (p->reverted_at_boot) {
 			p->reverted_at_boot = false;
+			op_take_down(o, booted_empty);
+			return;
+		}
+		if (p->removed && p->ready) {
+			/* it is not known whether the role apply has put something in force since */
 			op_take_down(o, booted_empty);
 			return;
 		}

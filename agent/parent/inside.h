@@ -195,6 +195,7 @@ struct op {
 	uint32_t kernel;           /* generation */
 	uint32_t target;           /* generation of the state */
 	uint32_t want_gen;         /* that the kernel must be at */
+	bool unknown;              /* the role apply did not answer: it may have done it, or do it yet */
 	bool failed_quietly;       /* a step may fail: see soft */
 	bool soft;                 /* a failed job or question goes on to `then`, with why */
 	char why[256];
@@ -203,6 +204,7 @@ struct op {
 	struct apply_done done;    /* without texts */
 	char said[400];            /* the role's words */
 	struct apply_checked checked;
+	uint8_t digest[STATE_DIGEST]; /* of what the role apply holds */
 	char features[2048];
 	bool drop_pending;         /* BOOT: once it is in force */
 	uint64_t report;           /* DRIFTED: the report's number */
@@ -248,6 +250,7 @@ struct parent {
 	int spool;                 /* the folder */
 	char host[256];            /* this host's full name; "" */
 	struct ask ask[MOST_ASKS];
+	uint64_t ask_us;           /* none waits longer; 0: as long as it is to (tests shorten it) */
 	uint32_t next_id;
 	struct job *job;           /* running and waiting */
 	int control_fd, metrics_fd;
@@ -443,6 +446,11 @@ void
 op_take_down(struct op *o, op_fn *then);
 void
 op_check(struct op *o, op_fn *then);
+/* Puts in force again what is to be, as at a start: what the role apply has done is not known. */
+void
+op_settle(struct parent *p);
+const char *
+ask_error(int err);
 /* Loads the plan and the bundle of a generation into o. 0 or -errno. */
 int
 op_load(struct op *o, enum state_kind k, uint32_t n);

@@ -138,6 +138,30 @@ why_put(struct op *o)
 	return text;
 }
 
+/* The role apply may have put it in force, or do so yet. All that is on the disk stays; once the role
+ * answers, what is to be in force is put in force again: that before, or, until its deadline, this. */
+static void
+not_known(struct op *o)
+{
+	struct parent *p = o->p;
+
+	if (o->seconds) {
+		(void)state_ended(p->state, o->target, "waiting to be confirmed");
+		p->waiting = true;
+		revert_arm(p);
+	}
+	op_settle(p);
+	if (o->seconds)
+		op_fail(o, 3, "the role apply does not answer: whether generation %u is in force is not known; what "
+		    "comes of it is reverted at the deadline unless confirmed", o->target);
+	else if (p->current)
+		op_fail(o, 3, "the role apply does not answer: whether it was done is not known; generation %u is put in "
+		    "force again when it does", p->current);
+	else
+		op_fail(o, 3, "the role apply does not answer: whether it was done is not known; rules are taken down "
+		    "again when it does");
+}
+
 /* The kernel has answered. */
 static void
 was_put(struct op *o)
@@ -147,6 +171,10 @@ was_put(struct op *o)
 	char hex[17], text[64];
 	int err;
 
+	if (o->unknown) {
+		not_known(o);
+		return;
+	}
 	if (o->done.err) {
 		if (waits)
 			(void)state_pending_drop(p->state);
@@ -455,6 +483,7 @@ void
 run_revert(struct op *o)
 {
 	if (!o->p->waiting) {
+		o->p->revert_due = false;
 		op_end(o, 0);
 		return;
 	}
@@ -545,12 +574,14 @@ blocked(void *arg, struct ipc_in *in, int err)
 
 	if (!err)
 		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
-	if (err) {
-		op_fail(o, 3, "%s", err == -ETIMEDOUT ? "the role apply does not answer" : strerror(-err));
+	if (err == -ETIMEDOUT)
+		op_err(o, "warning: the role apply does not answer: it is done when it does\n");
+	else if (err) {
+		op_fail(o, 3, "%s", strerror(-err));
 		return;
 	}
-	d = body;
-	if (d->err) {
+	d = err ? NULL : body;
+	if (d && d->err) {
 		op_fail(o, d->err == EINVAL ? 2 : 3, "%s: %s%s%s", o->address, strerror((int)d->err),
 		    *d->text ? ": " : "", d->text);
 		return;
@@ -567,6 +598,8 @@ blocked(void *arg, struct ipc_in *in, int err)
 		*b = copy;
 		op_out(o, "%s is blocked for %s\n", o->address, units_span(o->seconds, text));
 	}
+	if (!d)
+		op_settle(p);
 	err = state_blocks_put(p->state, p->block, p->nblock);
 	if (err)
 		op_err(o, "warning: it cannot be written down (%s): a restart of the agent forgets it\n",
@@ -659,6 +692,10 @@ taken_down(struct op *o)
 	char text[64];
 	int err;
 
+	if (o->unknown) {
+		not_known(o);
+		return;
+	}
 	if (o->done.err) {
 		op_fail(o, 3, "%s", why_put(o));
 		return;
@@ -689,6 +726,7 @@ run_remove(struct op *o)
 {
 	int err = state_stage(o->p->state, 0);
 
+	o->seconds = 0;
 	if (err)
 		op_fail(o, 3, "it cannot be written down: %s; nothing was changed", strerror(-err));
 	else

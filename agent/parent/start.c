@@ -121,6 +121,8 @@ read_boot(struct parent *p)
 	/* for tests, which cannot start the machine anew */
 	if (other && strlen(other) < sizeof p->boot)
 		memcpy(p->boot, other, strlen(other) + 1);
+	other = getenv("MAILREEVE_ASK_MS");
+	p->ask_us = other ? strtoull(other, NULL, 10) * 1000 : 0;
 }
 
 /* The first name with a dot that /etc/hosts gives to the short one. */

@@ -272,7 +272,7 @@ apply_names(const struct state_about *a, struct apply_name *v)
 
 /* ---- recording and comparing ---------------------------------------------------------- */
 
-static const char *
+const char *
 ask_error(int err)
 {
 	return err == -ETIMEDOUT ? "the role apply does not answer" : strerror(-err);
@@ -374,6 +374,7 @@ put_done(void *arg, struct ipc_in *in, int err)
 	struct parent *p = o->p;
 	const void *body;
 
+	o->unknown = err == -ETIMEDOUT;
 	if (!err)
 		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
 	if (err) {
@@ -400,8 +401,17 @@ static void
 put_failed(struct op *o, int err)
 {
 	o->done = (struct apply_done){.err = (uint32_t)-err};
+	o->unknown = false;
 	snprintf(o->said, sizeof o->said, "the role apply cannot be asked: %s", strerror(-err));
 	o->then(o);
+}
+
+void
+op_settle(struct parent *p)
+{
+	p->blocks_from = 0;
+	if (!p->boot_at)
+		p->boot_at = now_us(CLOCK_MONOTONIC);
 }
 
 void
@@ -432,9 +442,13 @@ op_take_down(struct op *o, op_fn *then)
 static void
 checked(void *arg, struct ipc_in *in, int err)
 {
+	static const uint8_t none[STATE_DIGEST];
 	struct op *o = arg;
+	struct parent *p = o->p;
+	const uint8_t *want = p->force.number ? p->force.about.digest : none;
 	const void *body;
 
+	memset(o->digest, 0, sizeof o->digest);
 	if (!err)
 		err = ipc_body(in, &apply_tell_shape[APPLY_CHECKED], &body);
 	if (err) {
@@ -444,6 +458,19 @@ checked(void *arg, struct ipc_in *in, int err)
 		o->checked = *(const struct apply_checked *)body;
 		snprintf(o->said, sizeof o->said, "%s", o->checked.text);
 		snprintf(o->features, sizeof o->features, "%s", o->checked.features);
+		if (o->checked.ndigest == STATE_DIGEST)
+			memcpy(o->digest, o->checked.digest, STATE_DIGEST);
+		/* it answers in the order in which it was asked, so here both are of one moment */
+		if (memcmp(o->digest, want, STATE_DIGEST) != 0 && (!o->checked.err || o->checked.err == ENOENT)) {
+			char has[17];
+
+			o->checked.in_force = 0;
+			snprintf(o->said, sizeof o->said, "the role apply guards %s%s, which is not what is to be in force",
+			    o->checked.err ? "nothing" : "the plan of digest ",
+			    o->checked.err ? "" : hex_of(o->digest, has));
+			if (!p->changing)
+				op_settle(p);
+		}
 	}
 	o->checked.text = o->checked.features = NULL;
 	o->checked.digest = NULL;

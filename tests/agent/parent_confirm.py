@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parent_rig as rig  # noqa: E402
-from parent_rig import Agent, refused_ports, verdict, wait_for  # noqa: E402
+from parent_rig import Agent, nft, refused_ports, verdict, wait_for  # noqa: E402
 
 SECONDS = 2
 LATE = []                      # seconds past the deadline, of each revert seen
@@ -175,6 +176,43 @@ def machine_started_anew():
         a.end()
 
 
+def role_that_does_not_answer_confirms_nothing():
+    """The role apply sleeps: what it was asked it does when it wakes, and that is reverted in time."""
+    for args in (['--confirm', '10s'], []):
+        rig.new_net()
+        a = Agent(ARGS.daemon, ARGS.ctl, env={'MAILREEVE_ASK_MS': '1500'}).start()
+        role = a.roles()['apply']
+        a.write(465)
+        os.kill(role, signal.SIGSTOP)
+        began = time.monotonic()
+        r = a.ctl('apply', *args)
+        verdict(r.status == 3 and 'not known' in r.err, 'said so', r)
+        verdict(refused_ports() == {25} and a.ctl('check').status == 3, 'nothing is known meanwhile', a.ctl('check'))
+        os.kill(role, signal.SIGCONT)
+        if args:
+            verdict(wait_for(lambda: refused_ports() == {465} and a.status()['pending'], 3), 'it waits', a.said())
+            verdict(wait_for(lambda: a.ctl('check').status == 0, 3), 'known again', a.ctl('check'))
+            reverted(began + 10.5, 'reverted though it came late', a)
+        verdict(wait_for(lambda: refused_ports() == {25} and a.ctl('check').status == 0, 5),
+                'what is to be in force is', a.said())
+        verdict(a.status()['generation'] == 1 and a.ctl('drift', '--now').status == 0, 'and it knows', a.status())
+        a.end()
+
+
+def remove_that_is_not_answered_removes_nothing():
+    a = Agent(ARGS.daemon, ARGS.ctl, env={'MAILREEVE_ASK_MS': '1500'}).start()
+    role = a.roles()['apply']
+    os.kill(role, signal.SIGSTOP)
+    r = a.ctl('remove')
+    verdict(r.status == 3 and 'generation 1 is put in force again' in r.err, 'said so', r)
+    r = a.ctl('block', '203.0.113.9', '--for', '1h')
+    verdict(r.status in (0, 1), 'block', r)
+    os.kill(role, signal.SIGCONT)
+    verdict(wait_for(lambda: refused_ports() == {25} and a.ctl('check').status == 0, 5), 'in force', a.said())
+    verdict(bool(a.status()['blocked']) == ('203.0.113.9' in nft('list', 'ruleset')), 'blocks', a.status())
+    a.end()
+
+
 def rollback_passes_over_what_was_taken_back():
     a = begin()
     apply_confirm(a)
@@ -257,7 +295,9 @@ def state_is_old_or_new_whenever_the_agent_dies():
 def cases():
     return [confirmed_in_time_it_stays, rollback_does_not_wait_for_the_deadline, client_killed,
             agent_killed_and_started_again, agent_killed_again_and_again, agent_dead_at_the_deadline,
-            machine_started_anew, rollback_passes_over_what_was_taken_back, a_first_apply_reverts_to_nothing,
+            machine_started_anew, role_that_does_not_answer_confirms_nothing,
+            remove_that_is_not_answered_removes_nothing, rollback_passes_over_what_was_taken_back,
+            a_first_apply_reverts_to_nothing,
             state_is_old_or_new_whenever_the_agent_dies]
 
 
