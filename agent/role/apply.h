@@ -80,6 +80,7 @@ struct apply {
 
 	uint32_t gen;              /* in which the table was last looked at */
 	bool drifted;              /* and was not as it should be: told, to be healed */
+	bool bad_plan, bad_block;  /* what: the plan's table, that of blocks */
 	bool busy;                 /* something waits: elements, a heal, others */
 	bool look_again;           /* though the generation is the same */
 	bool bad_set, bad_chain;   /* what cannot be mended under its present name; sets: now->bad */
@@ -106,6 +107,8 @@ struct apply {
 
 	struct apply_blocked *blocked; /* APPLY_BLOCKS places */
 	uint32_t nblocked, block_gen;
+	bool block_ours;           /* the table is there by us */
+	uint64_t block_put;        /* microseconds: when it was filled last */
 	uint64_t polls, heals;
 };
 
@@ -194,10 +197,17 @@ int
 apply_block(struct apply *x, const char *address, uint64_t seconds, uint64_t now,
     char text[APPLY_WORDS]);
 
-/* Reads what the kernel still blocks, at start; makes the table again where it was taken away. */
+/* Reads what the kernel still blocks, at start, and owns the table again. */
 void
 apply_block_begin(struct apply *x, uint64_t now);
-void
-apply_block_watch(struct apply *x, uint32_t gen, uint64_t now);
+
+/* Adds what of the table is not as it should be: rules, elements and when they end. 0 or
+ * -errno, -EAGAIN when others keep changing it. */
+int
+apply_block_look(struct apply *x, struct nl_diff *diff);
+
+/* Makes the table anew; text gets the reason of an error. */
+int
+apply_block_heal(struct apply *x, uint64_t now, char text[APPLY_WORDS]);
 
 #endif

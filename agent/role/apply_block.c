@@ -12,6 +12,9 @@ enum {
 	INET = 1,                  /* NFPROTO_INET */
 	SECOND = 1000000,          /* microseconds */
 	LONGEST = 366 * 24 * 3600, /* seconds of a block, at most */
+	MOST_ELEMENTS = 8 * APPLY_BLOCKS, /* of a set that is compared; ours have less */
+	SLACK_MS = 3000,           /* by which a block may end earlier or later */
+	SLACK_SHARE = 1000,        /* and one part in so many of the time since it was put */
 	LEAST_BITS4 = 8, LEAST_BITS6 = 16, /* of a prefix: more addresses are no block but a policy */
 };
 
@@ -29,16 +32,20 @@ forget_past(struct apply *x, uint64_t now)
 struct putting {
 	struct apply *x;
 	uint64_t now;
+	bool fresh;
 	int err;
 };
 
 static int
-put_now(struct apply *x, uint64_t now)
+put_now(struct apply *x, uint64_t now, bool fresh)
 {
 	struct arena *a = arena_new();
 	struct nl_blocked *v = arena_array(a, x->nblocked, struct nl_blocked);
 	struct nl_batch b;
+	struct nl_block_job how;
+	const struct nl_table *t;
 	struct nl_dump d;
+	uint32_t after;
 	int err = -EAGAIN;
 
 	for (uint32_t i = 0; i < x->nblocked; i++)
@@ -49,14 +56,23 @@ put_now(struct apply *x, uint64_t now)
 		err = nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_RULES, APPLY_TRIES, &d);
 		if (err || (!x->nblocked && !d.ntable))
 			continue;
-		err = x->nblocked ? nl_block(a, v, x->nblocked, !nl_block_whole(&d), d.genid, &b) :
+		t = nl_dump_table(&d, INET, NL_BLOCK_TABLE);
+		how = (struct nl_block_job){.there = t, .flags = x->table_flags, .genid = d.genid};
+		/* one that was made without an owner cannot get one */
+		how.fresh = fresh || !nl_block_whole(&d) || (t->flags ^ how.flags) & NL_PERSIST;
+		err = x->nblocked ? nl_block(a, v, x->nblocked, &how, &b) :
 		    nl_block_remove(a, d.genid, &b);
 		if (err)
 			break;
 		err = nl_talk_send(x->t, &b, NULL);
 		if (!err) {
-			x->block_gen = nl_gen_after(d.genid, &b);
-			apply_own_elsewhere(x, d.genid, x->block_gen);
+			x->block_ours = x->nblocked > 0;
+			x->block_put = now;
+			after = nl_gen_after(d.genid, &b);
+			/* what others did before that is looked for still */
+			if (how.fresh || x->block_gen == d.genid)
+				x->block_gen = after;
+			apply_own_elsewhere(x, d.genid, after);
 		}
 		nl_batch_free(&b);
 	}
@@ -69,14 +85,14 @@ putting(void *arg)
 {
 	struct putting *z = arg;
 
-	z->err = put_now(z->x, z->now);
+	z->err = put_now(z->x, z->now, z->fresh);
 }
 
 /* What is to be blocked into the kernel; nothing: the table goes. */
 static int
-put(struct apply *x, uint64_t now)
+put(struct apply *x, uint64_t now, bool fresh)
 {
-	struct putting z = {.x = x, .now = now};
+	struct putting z = {.x = x, .now = now, .fresh = fresh};
 	int err = arena_try(putting, &z);
 
 	if (err)
@@ -141,7 +157,7 @@ apply_block(struct apply *x, const char *address, uint64_t seconds, uint64_t now
 		x->blocked[at].until = now + (seconds < LONGEST ? seconds : LONGEST) * SECOND;
 	else
 		x->blocked[at] = x->blocked[--x->nblocked];
-	err = put(x, now);
+	err = put(x, now, false);
 	if (!err)
 		return 0;
 	/* as it was */
@@ -151,7 +167,8 @@ apply_block(struct apply *x, const char *address, uint64_t seconds, uint64_t now
 		x->blocked[at] = was;
 		forget_past(x, now);
 	}
-	snprintf(text, APPLY_WORDS, "the kernel did not take it: %s", strerror(-err));
+	snprintf(text, APPLY_WORDS, "the kernel did not take it: %s", err == -EPERM ?
+	    "another program owns the table inet " NL_BLOCK_TABLE : strerror(-err));
 	return err;
 }
 
@@ -159,35 +176,86 @@ void
 apply_block_begin(struct apply *x, uint64_t now)
 {
 	struct arena *a = arena_new();
+	const struct nl_table *t = NULL;
 	struct nl_blocked *v;
 	struct nl_dump d;
 	uint32_t n = 0;
+	int err = nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_ALL, APPLY_TRIES, &d);
 
-	if (!nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_ALL, APPLY_TRIES, &d)) {
+	if (!err)
+		t = nl_dump_table(&d, INET, NL_BLOCK_TABLE);
+	if (t && t->owner && t->owner != x->port) {
+		apply_note(x, "another program owns the table inet " NL_BLOCK_TABLE
+		    ": while it does nothing can be blocked here");
+	} else if (t) {
 		v = nl_block_read(a, &d, &n);
 		for (uint32_t i = 0; i < n && i < APPLY_BLOCKS; i++)
 			x->blocked[x->nblocked++] = (struct apply_blocked){v[i].range,
 			    now + v[i].ms * 1000};
-		if (!n && d.ntable)
-			put(x, now);
-		x->block_gen = d.genid;
+		/* also to own it again; with nothing in it, it goes */
+		x->block_ours = true;
+		x->block_put = now;
+		put(x, now, false);
 	}
 	arena_free(a);
 }
 
-void
-apply_block_watch(struct apply *x, uint32_t gen, uint64_t now)
+int
+apply_block_look(struct apply *x, struct nl_diff *diff)
 {
-	struct arena *a;
-	struct nl_dump d;
+	struct arena *a = arena_new();
+	struct nl_diff d = {0};
+	struct nl_blocked *v;
+	struct nl_sums sums;
+	struct nl_dump rules, all;
+	uint64_t now;
+	uint32_t most = 0;
+	int err = apply_dump(x, a, NL_BLOCK_TABLE, &rules, &sums);
+
+	forget_past(x, apply_clock());
+	if (!err && !x->nblocked && !rules.ntable)
+		x->block_ours = false;     /* nothing is missing */
+	if (err || !x->block_ours)
+		goto out;
+	err = nl_block_look(&rules, &sums, x->table_flags, &d);
+	for (uint32_t i = 0; i < rules.nset; i++)
+		if (rules.set[i].count != UINT32_MAX && rules.set[i].count > most)
+			most = rules.set[i].count;
+	if (!err && most > MOST_ELEMENTS)
+		nl_diff_add(&d, "%u elements", most);
+	if (err || d.n)
+		goto out;
+	err = nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_ALL, APPLY_TRIES, &all);
+	if (!err && all.genid != rules.genid)
+		err = -EAGAIN;
+	if (err)
+		goto out;
+	now = apply_clock();
+	v = arena_array(a, x->nblocked, struct nl_blocked);
+	for (uint32_t i = 0; i < x->nblocked; i++)
+		v[i] = (struct nl_blocked){x->blocked[i].prefix, x->blocked[i].until > now ?
+		    (x->blocked[i].until - now) / 1000 + 1 : 1};
+	nl_block_compare(a, v, x->nblocked, &all,
+	    SLACK_MS + (now - x->block_put) / 1000 / SLACK_SHARE, &d);
+out:
+	if (!err && x->block_ours && d.n)
+		nl_diff_add(diff, "table inet " NL_BLOCK_TABLE ": %s", d.words.p ? d.words.p : "?");
+	if (!err)
+		x->block_gen = rules.genid;
+	nl_diff_free(&d);
+	arena_free(a);
+	return err;
+}
+
+int
+apply_block_heal(struct apply *x, uint64_t now, char text[APPLY_WORDS])
+{
+	int err;
 
 	forget_past(x, now);
-	x->block_gen = gen;
-	if (!x->nblocked)
-		return;
-	a = arena_new();
-	if (!nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, NL_DUMP_RULES, 1, &d) &&
-	    !nl_block_whole(&d) && !put(x, now))
-		apply_note(x, "the table of blocked addresses was changed, and is made again");
-	arena_free(a);
+	err = put(x, now, true);
+	if (err)
+		snprintf(text, APPLY_WORDS, "table inet " NL_BLOCK_TABLE ": %s", err == -EPERM ?
+		    "another program owns it" : strerror(-err));
+	return err;
 }

@@ -147,14 +147,25 @@ static void
 heal(struct apply *x)
 {
 	struct apply_event of = {.uid = UINT32_MAX, .exe = "", .what = x->words};
-	struct apply_result r;
-	int err = apply_put(x, x->now, 0, x->bad_chain, &r);
+	struct apply_result r = {0};
+	char text[APPLY_WORDS] = "";
+	int block = x->bad_block ? apply_block_heal(x, apply_clock(), text) : 0;
+	int err = x->bad_plan && x->now ? apply_put(x, x->now, 0, x->bad_chain, &r) : 0;
+
+	x->bad_block = block != 0;
+	if (!err) {
+		x->bad_plan = false;
+		if (block)
+			snprintf(r.text, sizeof r.text, "%s", text);
+		err = block;
+	}
+	x->drifted = x->bad_plan || x->bad_block;
 
 	of.pid = x->by.pid;
 	of.program = x->by.name;
 	of.times = x->times;
 	of.kind = err ? APPLY_HEAL_FAILED : APPLY_HEALED;
-	of.gen = x->gen;
+	of.gen = x->now ? x->gen : x->block_gen;
 	of.us = apply_clock() - x->seen;
 	if (err) {
 		uint32_t s = x->fails < 8 ? 1u << x->fails : MOST_PAUSE;
@@ -221,23 +232,31 @@ static void
 look(struct apply *x, uint64_t now)
 {
 	struct arena *a = arena_new();
-	struct nl_diff diff = {.sets = x->now->bad};
+	struct nl_diff diff = {.sets = x->now ? x->now->bad : NULL};
 	struct nl_sums sums;
 	struct nl_dump d;
-	uint32_t from = x->gen;
+	uint32_t from = x->now ? x->gen : x->block_gen, plan;
 
-	if (apply_dump(x, a, x->now->plan->table, &d, &sums))
+	if (x->now && apply_dump(x, a, x->now->plan->table, &d, &sums))
 		goto out;                  /* they are at it this moment: next time */
-	nl_watch_look(x->now->watch, &d, &sums, x->now->flags, &diff, NULL);
-	x->gen = d.genid;
+	if (x->now)
+		nl_watch_look(x->now->watch, &d, &sums, x->now->flags, &diff, NULL);
+	plan = diff.n;
+	if (apply_block_look(x, &diff))
+		goto out;
+	if (x->now)
+		x->gen = d.genid;
 	x->look_again = false;
 	/* looks alone: what follows from them is not charged to the next */
 	x->next_look = apply_clock() + LOOK_SHARE * (apply_clock() - now);
-	if (diff.n) {
-		drift(x, &diff, from, d.genid, now);
-	} else if (x->drifted && !x->bad_set) { /* somebody has put it right */
-		x->drifted = x->bad_chain = false;
-	}
+	/* or somebody has put it right */
+	x->bad_plan = plan || (x->bad_plan && x->bad_set);
+	x->bad_chain &= x->bad_plan;
+	x->bad_block = diff.n > plan;
+	if (diff.n)
+		drift(x, &diff, from, x->now ? d.genid : x->block_gen, now);
+	else
+		x->drifted = x->bad_plan;
 out:
 	nl_diff_free(&diff);
 	arena_free(a);
@@ -295,6 +314,7 @@ look_at_elements(struct apply *x, uint64_t now)
 		if (apply_clock() - begun > AT_A_TIME)
 			break;
 	}
+	x->bad_plan |= diff.n > 0;
 	if (diff.n)
 		/* it may have been any since the last time that all was known */
 		drift(x, &diff, from - 32, x->gen, now);
@@ -392,14 +412,15 @@ apply_watch(struct apply *x, uint64_t now)
 		x->paused = 0;
 		x->heal_at = now;
 	}
-	if (gen != x->block_gen)
-		apply_block_watch(x, gen, now);
-	if (!x->now)
-		return;
-	if ((gen != x->gen || x->look_again) && now >= x->next_look && settled(x, gen, now))
+	if (((x->now && gen != x->gen) || gen != x->block_gen || x->look_again) &&
+	    now >= x->next_look && settled(x, gen, now))
 		look(x, now);
 	if (x->drifted && !x->paused && now >= x->heal_at)
 		heal(x);
+	if (!x->now) {
+		x->busy |= x->drifted;
+		return;
+	}
 	if (!x->drifted && !x->look_again)
 		look_at_elements(x, now);
 	if (gen != x->others_gen && now >= x->others_next && !x->unheard)
@@ -425,6 +446,8 @@ apply_check(struct apply *x, struct nl_diff *diff, uint32_t *gen)
 		for (uint32_t i = 0; i < x->now->plan->nset && !err && !diff->n; i++)
 			if (x->now->form->set[i].name && x->now->plan->set[i].kind != PLAN_METER)
 				err = compare_set(x, i, d.genid, diff);
+		if (!err)
+			err = apply_block_look(x, diff);
 	}
 	arena_free(a);
 	return err;

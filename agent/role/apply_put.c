@@ -274,7 +274,7 @@ try_edit(struct work *w, struct apply_plan *p, const struct nl_host *h, struct a
 	int err;
 
 	/* only over what is known to be there */
-	if (!x->now || !same_table(x->now, p) || x->drifted || x->gen != w->d.genid)
+	if (!x->now || !same_table(x->now, p) || x->bad_plan || x->gen != w->d.genid)
 		return -EOPNOTSUPP;
 	err = nl_form_over(formed, p->plan, h, x->now->form, form, &who);
 	if (err)
@@ -427,7 +427,7 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	if (err)
 		return err;
 	/* a quick look would not see every drift */
-	if (!w->x->drifted && nl_in_force(*form, &w->d) && !bump.set && !bump.chain &&
+	if (!w->x->bad_plan && nl_in_force(*form, &w->d) && !bump.set && !bump.chain &&
 	    w->j.table_flags == (nl_dump_table(&w->d, INET, p->plan->table)->flags &
 	    (NL_OWNER | NL_PERSIST))) {
 		*done = true;
@@ -622,7 +622,8 @@ apply_put(struct apply *x, struct apply_plan *p, uint32_t want, bool bump_chain,
 			snprintf(r->text, sizeof r->text, "%s", reason(err));
 		return err;
 	}
-	x->drifted = x->bad_set = x->bad_chain = false;
+	x->bad_plan = x->bad_set = x->bad_chain = false;
+	x->drifted = x->bad_block;
 	x->look_again = true;
 	x->lost = 0;
 	return 0;
@@ -685,7 +686,8 @@ apply_remove(struct apply *x, struct apply_result *r)
 		r->text[0] = 0;
 		x->now = apply_plan_free(x->now);
 		x->nblocked = 0;
-		x->drifted = false;
+		x->block_ours = false;
+		x->drifted = x->bad_plan = x->bad_block = false;
 		x->others_gen = 0;
 	}
 	return err;

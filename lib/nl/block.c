@@ -23,6 +23,7 @@ enum {
 	IPV4_TYPE = 7, IPV6_TYPE = 8, /* for nft's listing */
 	COMMENT_TAG = 0,
 	NETWORK_ORDER = 2,
+	DORMANT = 1,               /* NFT_TABLE_F_DORMANT */
 };
 
 enum { SET_PORTS, SET_V4, SET_V6, NSET };
@@ -264,21 +265,23 @@ put_delete_table(struct put *o)
 }
 
 int
-nl_block(struct arena *a, const struct nl_blocked *v, uint32_t n, bool fresh, uint32_t genid,
+nl_block(struct arena *a, const struct nl_blocked *v, uint32_t n, const struct nl_block_job *how,
     struct nl_batch *out)
 {
 	struct model *m = arena_of(a, struct model);
-	struct nl_job j = {.a = a, .form = &m->f, .genid = genid, .seq = 1};
+	struct nl_job j = {.a = a, .form = &m->f, .genid = how->genid, .seq = 1,
+	    .table_flags = how->flags};
 	struct put o;
 	int err = model(a, m);
 
 	if (err)
 		return err;
 	o = put_start(&j, out);
-	put_table(&o);
-	if (fresh) {
+	if (how->fresh && how->there)
 		put_delete_table(&o);
-		put_table(&o);
+	/* an orphan is adopted by that */
+	put_table(&o);
+	if (how->fresh) {
 		put_timed_set(&o, SET_V4);
 		put_timed_set(&o, SET_V6);
 		put_counter(&o, m->counter.name, NULL);
@@ -303,7 +306,6 @@ nl_block_remove(struct arena *a, uint32_t genid, struct nl_batch *out)
 	struct nl_job j = {.a = a, .form = &f, .genid = genid, .seq = 1};
 	struct put o = put_start(&j, out);
 
-	put_table(&o);
 	put_delete_table(&o);
 	return put_end(&o, NULL);
 }
@@ -316,7 +318,7 @@ nl_block_whole(const struct nl_dump *d)
 	const struct nl_table *t = nl_dump_table(d, NFPROTO_INET, NL_BLOCK_TABLE);
 	uint32_t rules[CHAINS] = {0};
 
-	if (!t || t->flags)
+	if (!t || t->flags & DORMANT)
 		return false;
 	for (int i = SET_V4; i < NSET; i++)
 		if (!nl_dump_set(d, NFPROTO_INET, NL_BLOCK_TABLE, set_name[i]))
@@ -353,8 +355,9 @@ by_boundary(const void *a, const void *b)
 	return x->at < y->at ? -1 : x->at > y->at ? 1 : (int)y->end - (int)x->end;
 }
 
-struct nl_blocked *
-nl_block_read(struct arena *a, const struct nl_dump *d, uint32_t *n)
+/* Those without an end too, where `ever` is set: as long as can be. */
+static struct nl_blocked *
+read_ranges(struct arena *a, const struct nl_dump *d, bool ever, uint32_t *n)
 {
 	struct nl_blocked *out = NULL;
 	size_t cap = 0;
@@ -377,7 +380,8 @@ nl_block_read(struct arena *a, const struct nl_dump *d, uint32_t *n)
 				continue;
 			memcpy(key + (v6 ? 0 : 12), e->key, s->key_len);
 			b[m++] = (struct boundary){u128_from_be(key), e->end,
-			    e->more ? e->more->expires : 0};
+			    e->more && e->more->expires ? e->more->expires :
+			    ever && !e->end ? UINT64_MAX : 0};
 		}
 		qsort(b, m, sizeof *b, by_boundary);
 		for (uint32_t i = 0; i < m; i++) {
@@ -392,4 +396,96 @@ nl_block_read(struct arena *a, const struct nl_dump *d, uint32_t *n)
 		}
 	}
 	return out;
+}
+
+struct nl_blocked *
+nl_block_read(struct arena *a, const struct nl_dump *d, uint32_t *n)
+{
+	return read_ranges(a, d, false, n);
+}
+
+/* ---- watching ---------------------------------------------------------------------------- */
+
+int
+nl_block_look(const struct nl_dump *d, const struct nl_sums *s, uint32_t flags,
+    struct nl_diff *out)
+{
+	struct arena *a = arena_new();
+	struct model *m = arena_of(a, struct model);
+	struct nl_watch *w;
+	int err = model(a, m);
+
+	/* their elements are compared apart */
+	m->set[SET_V4].kind = m->set[SET_V6].kind = PLAN_METER;
+	if (!err)
+		err = nl_watch(a, &m->f, NULL, &w);
+	if (!err)
+		nl_watch_look(w, d, s, flags, out, NULL);
+	arena_free(a);
+	return err;
+}
+
+/* For how long the range that holds `at` is refused; ranges without overlap, in order. */
+static uint64_t
+time_at(const struct nl_blocked *v, uint32_t n, uint32_t *i, u128 at)
+{
+	while (*i < n && v[*i].range.hi < at)
+		++*i;
+	return *i < n && v[*i].range.lo <= at ? v[*i].ms : 0;
+}
+
+static void
+compare_set(struct arena *a, const struct nl_blocked *want, uint32_t nwant,
+    const struct nl_blocked *have, uint32_t nhave, bool v6, uint64_t slack, struct nl_diff *out)
+{
+	const u128 top = v6 ? U128_MAX : UINT32_MAX;
+	u128 *cut = arena_array(a, 2 * ((size_t)nwant + nhave) + 1, u128);
+	uint32_t ncut = 0, more = 0, fewer = 0, other = 0, w = 0, h = 0;
+
+	for (uint32_t i = 0; i < nwant + nhave; i++) {
+		const struct nl_prefix *r = i < nwant ? &want[i].range : &have[i - nwant].range;
+
+		cut[ncut++] = r->lo;
+		if (r->hi != top)
+			cut[ncut++] = r->hi + 1;
+	}
+	qsort(cut, ncut, sizeof *cut, by_place);
+	for (uint32_t i = 0; i < ncut; i++) {
+		uint64_t x, y;
+
+		if (i && cut[i] == cut[i - 1])
+			continue;
+		x = time_at(want, nwant, &w, cut[i]);
+		y = time_at(have, nhave, &h, cut[i]);
+		if ((x > y ? x - y : y - x) <= slack)
+			continue;
+		more += !x;
+		fewer += !y;
+		other += x && y;
+	}
+	if (fewer)
+		nl_diff_add(out, "%u of the blocks in set %s deleted", fewer, set_name[SET_V4 + v6]);
+	if (more)
+		nl_diff_add(out, "%u block%s more in set %s", more, more == 1 ? "" : "s",
+		    set_name[SET_V4 + v6]);
+	if (other)
+		nl_diff_add(out, "%u block%s in set %s made to end at another time", other,
+		    other == 1 ? "" : "s", set_name[SET_V4 + v6]);
+}
+
+void
+nl_block_compare(struct arena *a, const struct nl_blocked *v, uint32_t n, const struct nl_dump *d,
+    uint64_t slack, struct nl_diff *out)
+{
+	uint32_t nhave, n4 = 0;
+	struct nl_blocked *have = read_ranges(a, d, true, &nhave);
+
+	while (n4 < nhave && !have[n4].range.v6)
+		n4++;
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct nl_blocked *want;
+		uint32_t nwant = disjoint(a, v, n, v6, &want);
+
+		compare_set(a, want, nwant, v6 && n4 ? have + n4 : have, v6 ? nhave - n4 : n4, v6, slack, out);
+	}
 }

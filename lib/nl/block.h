@@ -14,6 +14,7 @@
 
 #include "base/u128.h"
 #include "nl/batch.h"
+#include "nl/watch.h"
 
 #define NL_BLOCK_TABLE "mailreeve-block"
 
@@ -28,20 +29,40 @@ struct nl_blocked {
 	uint64_t ms;               /* milliseconds, from now */
 };
 
+/* How the table is changed. */
+struct nl_block_job {
+	bool there;                /* there is a table of its name */
+	bool fresh;                /* it is made; what was there goes */
+	uint32_t flags;            /* NL_OWNER, NL_PERSIST, as it is to have */
+	uint32_t genid;            /* 0: any */
+};
+
 /* The transaction that makes the table hold these, in any order; where they overlap the longer
- * time holds. `fresh`: also makes the table; what was there under its name goes. 0 or -errno. */
+ * time holds. 0 or -errno. */
 int
-nl_block(struct arena *a, const struct nl_blocked *v, uint32_t n, bool fresh, uint32_t genid,
+nl_block(struct arena *a, const struct nl_blocked *v, uint32_t n, const struct nl_block_job *how,
     struct nl_batch *out);
 
-/* The transaction that takes the table down, whether it is there or not. */
+/* The transaction that takes the table down, which must be there. */
 int
 nl_block_remove(struct arena *a, uint32_t genid, struct nl_batch *out);
 
-/* Whether the dump (with its rules) has the table as nl_block() makes it; elements are not looked
- * at. */
+/* Whether the dump (with its rules) has the table as nl_block() makes it, at first sight: flags of
+ * ownership, foreign rules and elements are not looked at. */
 bool
 nl_block_whole(const struct nl_dump *d);
+
+/* What of the table is not as it should be, rule by rule, without its elements: a dump with its
+ * rules and their anonymous sets' sums. 0 or -errno. */
+int
+nl_block_look(const struct nl_dump *d, const struct nl_sums *s, uint32_t flags,
+    struct nl_diff *out);
+
+/* What its elements refuse otherwise than these do: a dump with elements. Times may differ by
+ * `slack` milliseconds; what ends within that may be there or not. */
+void
+nl_block_compare(struct arena *a, const struct nl_blocked *v, uint32_t n, const struct nl_dump *d,
+    uint64_t slack, struct nl_diff *out);
 
 /* What the sets of the dump (with elements) refuse, in the arena; what is no range of
  * ours is passed over. */

@@ -85,7 +85,8 @@ void
 nl_diff_add(struct nl_diff *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* What of the form's table is not as it should be; sets by the kernel's count alone. `flags`:
- * those that the table should have, of NL_OWNER and NL_PERSIST. `unjudged` (NULL, or a place for
+ * those that the table should have, of NL_OWNER and NL_PERSIST. A plan whose digest is zero has
+ * no stamp. `unjudged` (NULL, or a place for
  * each set of the plan) is set where the kernel gave no count. The dump must hold the table's
  * rules and no elements. */
 void

@@ -423,6 +423,8 @@ pick(uint32_t n)
 	return (uint32_t)(state64 >> 33) % n;
 }
 
+static const struct nl_block_job made = {.fresh = true};
+
 /* How long the sets of the dump refuse an address. */
 static uint64_t
 blocked_for(const struct nl_dump *d, uint32_t at)
@@ -460,7 +462,7 @@ blocks_that_overlap_last_as_the_longest(void **state)
 				hi = UINT32_MAX;
 			v[i] = (struct nl_blocked){{false, lo, hi}, 1000 * (1 + pick(5))};
 		}
-		assert_int_equal(nl_block(a, v, n, true, 0, &b), 0);
+		assert_int_equal(nl_block(a, v, n, &made, &b), 0);
 		read_batch(a, &b, &d);
 		assert_true(nl_block_whole(&d));
 		for (uint32_t at = 0; at < 80; at++) {
@@ -490,7 +492,7 @@ a_table_of_blocks_that_was_touched_is_not_whole(void **state)
 	uint32_t n;
 
 	(void)state;
-	assert_int_equal(nl_block(a, &v, 1, true, 0, &b), 0);
+	assert_int_equal(nl_block(a, &v, 1, &made, &b), 0);
 	read_batch(a, &b, &d);
 	nl_batch_free(&b);
 	assert_true(nl_block_whole(&d));
