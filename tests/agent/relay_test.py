@@ -849,7 +849,8 @@ def idle_connections_make_place_for_another_relay(folder):
         rig.send(100 + i, relay=n)
     for i in range(len(names)):
         assert fates(rig.result(100 + i)) == ['delivered']
-    assert r.most <= 40, r.most
+    # a thread of this relay may count on for a moment after the role has closed
+    assert r.most <= 44, r.most
     # one with much to do gives places up to those that have none
     for i in range(200):
         rig.send(1000 + i, relay='r0')
@@ -857,7 +858,7 @@ def idle_connections_make_place_for_another_relay(folder):
         rig.send(2000 + i, relay=n)
     for i in list(range(1000, 1200)) + list(range(2000, 2045)):
         assert fates(rig.result(i)) == ['delivered']
-    assert r.most <= 40, r.most
+    assert r.most <= 44, r.most
     ends(rig)
     r.close()
 
