@@ -177,7 +177,18 @@ def image(to, modules, files, python=False):
 class Machine:
     """One boot of the image with a command."""
 
+    running, over = [], False
+
+    @classmethod
+    def end_all(cls, *_):
+        """For a signal: all end now and no other begins, so that everybody tidies up."""
+        cls.over = True
+        for m in cls.running:
+            m.process.kill()
+
     def __init__(self, linux, initrd, command, disks=(), seconds=540, memory=2048):
+        if Machine.over:
+            raise RuntimeError('told to end')
         self.tmp = tempfile.TemporaryDirectory()
         self.status = None
         root = pathlib.Path(self.tmp.name, 'root')
@@ -200,6 +211,7 @@ class Machine:
                      '-device', f'nvme,drive=d{i},serial=d{i}']
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                                         errors='replace')
+        Machine.running.append(self)
         self.timer = threading.Timer(seconds, self.process.kill)
         self.timer.start()
 
@@ -228,6 +240,7 @@ class Machine:
 
     def close(self):
         self.timer.cancel()
+        Machine.running.remove(self)
         if self.process.poll() is None:
             self.cut()
         self.process.stdout.close()
@@ -241,6 +254,7 @@ class Machine:
 
 
 def main():
+    signal.signal(signal.SIGTERM, Machine.end_all)
     at = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--kernel', default='debian')
