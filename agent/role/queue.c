@@ -207,8 +207,8 @@ wait_ms(const struct queue *q)
 		t = q->leisure + QUEUE_LEISURE_MS;
 	if (q->sick && q->mono + 1000 < t)
 		t = q->mono + 1000;
-	if (q->stopping && q->stop_at < t)
-		t = q->stop_at;
+	if (q->stopping && q->mono + 200 < t)
+		t = q->mono + 200;
 	if (q->names && q->mono + FRONT_RESOLVE_MS < t)
 		t = q->mono + FRONT_RESOLVE_MS;
 	if (t == UINT64_MAX)
@@ -314,7 +314,9 @@ run(struct queue *q)
 		front = full(err);
 		if (err && !front)
 			return 0;
-		if (q->stopping && ((quiet(q) && !q->nclaim && !q->out) || q->mono >= q->stop_at))
+		/* front may have a last state to be kept, and closes then */
+		if (q->stopping && ((quiet(q) && !q->nclaim && !q->out &&
+		    q->mono + QUEUE_STOP_MS >= q->stop_at + QUEUE_LAST_MS) || q->mono >= q->stop_at))
 			return 0;
 	}
 }
@@ -339,6 +341,12 @@ enter(const struct role_queue *o)
 static void
 clear(struct queue *q)
 {
+	/* what front said before the end: a state to be kept */
+	for (int i = 0; q->s && i < 16 && !take(q, q->opt->front, queue_front); i++) {
+		struct pollfd f = {q->opt->front, POLLIN, 0};
+		if (poll(&f, 1, 0) <= 0)
+			break;
+	}
 	if (q->s)
 		queue_commit_stop(q);
 	/* who still can is told what became durable */

@@ -501,9 +501,9 @@ keep_state(struct queue *q, const struct front_keep *f)
 	for (unsigned i = 0; i < QUEUE_KEEPS && !k; i++)
 		if (!*q->keep[i].name || !strcmp(q->keep[i].name, f->name))
 			k = &q->keep[i];
-	/* what is being written now stays as it is: front tells the next state soon */
-	if (!k || k->going || strlen(f->name) >= sizeof k->name)
+	if (!k || strlen(f->name) >= sizeof k->name)
 		return;
+	/* one that still waits gives way to the next */
 	if (!*k->name || k->whole) {
 		snprintf(k->name, sizeof k->name, "%s", f->name);
 		buf_free(&k->b);
@@ -529,7 +529,7 @@ queue_front(struct queue *q, struct ipc_in *in)
 	const struct ipc_shape *shape = type > 0 && type < FRONT_NASK ? &front_ask_shape[type] : NULL;
 	const void *body = NULL;
 
-	if (!shape || (shape->size && ipc_body(in, shape, &body))) {
+	if (!shape || (type != FRONT_READY && ipc_body(in, shape, &body))) {
 		log_say(LOG_IS_ERROR, NULL, "the role front said what cannot be read");
 		ipc_free(in);
 		return;

@@ -19,11 +19,11 @@ syncs(void *arg)
 		struct spool_job *j = q->commit.todo;
 
 		if (!j && q->commit.keep && !q->commit.kept) {
-			struct queue_keep *k = q->commit.keep;
+			const struct queue_keep *k = q->commit.keep;
 			int err;
 
 			pthread_mutex_unlock(&q->commit.lock);
-			err = spool_keep(q->s, k->name, k->b.p ? k->b.p : "", k->b.n);
+			err = spool_keep(q->s, k->name, q->commit.b.p ? q->commit.b.p : "", q->commit.b.n);
 			pthread_mutex_lock(&q->commit.lock);
 			q->commit.keep_err = err;
 			q->commit.kept = true;
@@ -102,8 +102,8 @@ queue_commit_done(struct queue *q)
 	q->commit.synced = false;
 	kept = q->commit.kept;
 	if (kept) {
-		q->commit.keep->going = false;
 		q->commit.keep = NULL;
+		buf_free(&q->commit.b);
 		q->commit.kept = false;
 	}
 	pthread_mutex_unlock(&q->commit.lock);
@@ -128,11 +128,13 @@ queue_keep(struct queue *q)
 	k->whole = false;
 	if (!q->commit.running) {
 		(void)spool_keep(q->s, k->name, k->b.p ? k->b.p : "", k->b.n);
+		buf_free(&k->b);
 		return;
 	}
-	k->going = true;
 	pthread_mutex_lock(&q->commit.lock);
 	q->commit.keep = k;
+	q->commit.b = k->b;
+	k->b = (struct buf)BUF_INIT(SPOOL_KEEP_MOST);
 	pthread_cond_signal(&q->commit.wake);
 	pthread_mutex_unlock(&q->commit.lock);
 }
@@ -176,7 +178,11 @@ queue_commit_stop(struct queue *q)
 		pthread_mutex_unlock(&q->commit.lock);
 		pthread_join(q->commit.thread, NULL);
 		q->commit.running = false;
+		q->commit.keep = NULL;
+		buf_free(&q->commit.b);
 	}
+	for (unsigned i = 0; i < QUEUE_KEEPS; i++)
+		queue_keep(q);
 	if (q->job)
 		finish(q);
 	q->leave = true;

@@ -44,7 +44,8 @@ enum {
 	QUEUE_PARTS = 64,          /* sends of one message or claim */
 	QUEUE_SEND_BYTES = 40 << 10, /* of addresses in one send: a channel's message is limited */
 	QUEUE_THROUGH_MS = 15000,  /* a program waits so long for the relay's own word */
-	QUEUE_STOP_MS = 5000,
+	QUEUE_STOP_MS = 5000,      /* for what is under way, when the role is to end; */
+	QUEUE_LAST_MS = 1000,      /* so long at least for front's last words */
 	QUEUE_LEISURE_MS = 1000,   /* records may wait so long for a sync */
 	QUEUE_BUSY_MS = 200,       /* a relay role that has too much is left alone */
 	QUEUE_DOWN_MS = 1000,      /* a relay that failed gets no `through` so long, then twice ... */
@@ -167,7 +168,7 @@ struct queue_name {
 struct queue_keep {
 	char name[33];
 	struct buf b;
-	bool whole, going;         /* waits to be kept; the thread keeps it */
+	bool whole;                /* waits to be kept */
 };
 
 struct queue_policy {
@@ -213,8 +214,9 @@ struct queue {
 		pthread_mutex_t lock;
 		pthread_cond_t wake;
 		struct spool_job *todo;
-		struct queue_keep *keep; /* to be kept */
-		bool kept, synced; /* it was; the job's syncs are over */
+		const struct queue_keep *keep; /* whose state is being kept, */
+		struct buf b;      /* which is this */
+		bool kept, synced; /* it has been; the job's syncs are over */
 		int keep_err;
 		int done;              /* eventfd: the job's syncs are over */
 	} commit;

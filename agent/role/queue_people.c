@@ -15,12 +15,22 @@ static const char *const state_word[] = {
 	[SPOOL_DELIVERED] = "delivered", [SPOOL_FAILED] = "failed", [SPOOL_DROPPED] = "dropped",
 };
 
-/* A text from outside on a terminal: a byte that is no printable ASCII becomes `?`. */
+/* From outside to a terminal: a byte that is no printable ASCII becomes `?`. */
+static char
+seen(char c)
+{
+	char out = '?';
+
+	if (c >= ' ' && c <= '~')
+		out = c;
+	return out;
+}
+
 static void
 plain(struct buf *b, const char *s)
 {
 	for (; s && *s; s++)
-		buf_chr(b, (unsigned char)*s < ' ' || (unsigned char)*s > 126 ? '?' : *s);
+		buf_chr(b, seen(*s));
 }
 
 static void
@@ -108,8 +118,7 @@ header(struct buf *b, const struct spool_message *m)
 			n = end - p;
 		for (ssize_t i = 0; i < n; i++)
 			if (p[i] != '\r')
-				buf_chr(b, (unsigned char)p[i] < ' ' && p[i] != '\n' && p[i] != '\t' ? '?' :
-				    (unsigned char)p[i] > 126 ? '?' : p[i]);
+				buf_chr(b, p[i] == '\n' || p[i] == '\t' ? p[i] : seen(p[i]));
 		buf_chr(b, '\n');
 	}
 	free(p);
@@ -231,7 +240,7 @@ trace_line(void *arg, const char *text)
 	struct buf *b = arg;
 
 	for (; *text; text++)
-		buf_chr(b, *text != '\t' && ((unsigned char)*text < ' ' || (unsigned char)*text > 126) ? '?' : *text);
+		buf_chr(b, *text == '\t' ? *text : seen(*text));
 	buf_chr(b, '\n');
 }
 

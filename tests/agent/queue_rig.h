@@ -34,6 +34,18 @@
 		} \
 	} while (0)
 
+/* The search for leaks reads its own process, which a jailed one forbids. */
+#if defined(__SANITIZE_ADDRESS__)
+#define RIG_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RIG_SANITIZED true
+#endif
+#endif
+#ifndef RIG_SANITIZED
+#define RIG_SANITIZED false
+#endif
+
 static const char rig_policy[] =
     "mailreeve: 1\n"
     "name: queue-test\n"
@@ -68,6 +80,7 @@ struct rig {
 	struct spool_config config;
 	pid_t pid;
 	int front, relay, parent;
+	bool no_policy;              /* do not tell one at the beginning */
 	uint64_t token;
 };
 
@@ -143,11 +156,12 @@ rig_begin_quiet(struct rig *r)
 	CHECK(r->pid >= 0);
 	if (!r->pid) {
 		struct role_queue o = {.front = f[1], .relay = y[1], .parent = p[1], .spool = r->dir,
-			.config = &r->config, .uid = getuid(), .gid = getgid()};
+			.config = &r->config, .uid = getuid(), .gid = getgid(), .no_jail = RIG_SANITIZED};
 		close(f[0]);
 		close(y[0]);
 		close(p[0]);
-		_exit(role_queue(&o));
+		/* not _exit(2): a sanitizer looks for leaks at the end */
+		exit(role_queue(&o));
 	}
 	close(f[1]);
 	close(y[1]);
@@ -155,7 +169,8 @@ rig_begin_quiet(struct rig *r)
 	r->front = f[0];
 	r->relay = y[0];
 	r->parent = p[0];
-	rig_take_policy(r, rig_policy);
+	if (!r->no_policy)
+		rig_take_policy(r, rig_policy);
 }
 
 static inline void

@@ -10,14 +10,56 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
 #include "queue_rig.h"
 
 static struct rig g;
+
+/* What the role's syncs meet: the three calls below stand before the C library's. Shared with the role. */
+static struct syncs {
+	atomic_int fail, block;
+	atomic_uint n;
+} *syncs;
+
+static int
+synced(long call, int fd)
+{
+	atomic_fetch_add(&syncs->n, 1);
+	while (atomic_load(&syncs->block))
+		usleep(1000);
+	if (atomic_load(&syncs->fail)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(call, fd);
+}
+
+int
+fsync(int fd)
+{
+	return synced(SYS_fsync, fd);
+}
+
+int
+fdatasync(int fd)
+{
+	return synced(SYS_fdatasync, fd);
+}
+
+int
+syncfs(int fd)
+{
+	return synced(SYS_syncfs, fd);
+}
 
 static int
 begin(void **state)
 {
 	(void)state;
+	*syncs = (struct syncs){0};
 	rig_new(&g);
 	rig_begin(&g);
 	return 0;
@@ -618,9 +660,17 @@ nothing_is_taken_before_a_policy_and_a_bad_one_changes_nothing(void **state)
 {
 	struct rig_in m = {0}, s = {0};
 	struct mail_policy p = {"h"};
-	int fd = rig_bundle("mailreeve: 1\nnonsense: [\n");
+	int fd = rig_bundle("mailreeve: 1\nnonsense: [\n"), none;
+	uint64_t offset, id;
 
 	(void)state;
+	rig_end(&g, 0);
+	g.no_policy = true;
+	rig_begin(&g);
+	assert_int_equal(rig_arrive(&g, 0, &none, &offset, &id), EAGAIN);
+	rig_take_policy(&g, rig_policy);
+	assert_int_equal(rig_arrive(&g, 0, &none, &offset, &id), 0);
+	close(none);
 	assert_int_equal(ipc_send(g.parent, MAIL_POLICY, 3, &mail_ask_shape[MAIL_POLICY], &p, &fd, 1), 0);
 	close(fd);
 	const struct mail_taken *t = rig_wait(g.parent, mail_tell_shape, MAIL_TAKEN, 5000, &m);
@@ -685,6 +735,7 @@ many_messages_share_few_commits(void **state)
 		assert_int_equal(pwrite(fd[i], text, strlen(text), (off_t)offset[i]), strlen(text));
 		close(fd[i]);
 	}
+	unsigned before = atomic_load(&syncs->n);
 	for (int i = 0; i < N; i++) {
 		struct front_rcpt to = {"b@example.com", "one", "", ""};
 		struct front_seal f = {.token = token[i], .size = strlen(text), .application = "", .unit = "",
@@ -696,7 +747,9 @@ many_messages_share_few_commits(void **state)
 		assert_int_equal(rig_settled(&g, &m)->code, 250);
 	rig_status(&g, &m);
 	const struct mail_status *t = m.body;
-	print_message("%d messages in %llu commits\n", N, (unsigned long long)t->commits);
+	unsigned used = atomic_load(&syncs->n) - before;
+	print_message("%d messages in %llu commits, %u syncs\n", N, (unsigned long long)t->commits, used);
+	assert_true(used && used < N / 4);
 	assert_int_equal(t->committed, N);
 	assert_true(t->commits < N / 4);
 	for (int i = 0; i < N; i++) {
@@ -704,6 +757,97 @@ many_messages_share_few_commits(void **state)
 		rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
 	}
 	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+no_250_before_the_sync_and_accepting_goes_on_meanwhile(void **state)
+{
+	struct rig_in m = {0}, s = {0};
+	uint64_t id[2], offset, third;
+	int fd;
+
+	(void)state;
+	atomic_store(&syncs->block, 1);
+	id[0] = rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	/* another one arrives and is sealed while the first is being synced */
+	id[1] = rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	assert_null(rig_wait(g.front, front_tell_shape, FRONT_SETTLED, 500, &m));
+	assert_null(rig_send(&g, 100, &s));
+	/* what needs no sync is answered */
+	assert_int_equal(rig_arrive(&g, 0, &fd, &offset, &third), 0);
+	close(fd);
+	atomic_store(&syncs->block, 0);
+	for (int i = 0; i < 2; i++) {
+		const struct front_settled *t = rig_settled(&g, &m);
+		assert_int_equal(t->code, 250);
+		assert_true(t->id == id[0] || t->id == id[1]);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_non_null(rig_send(&g, 5000, &s));
+		rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	}
+	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+through_a_delivery_takes_no_sync(void **state)
+{
+	struct rig_in m = {0}, s = {0};
+
+	(void)state;
+	atomic_store(&syncs->block, 1);
+	goes_through(&(struct rig_mail){.to = {"b@example.com"}, .through = true}, &s, 1);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "2.0.0 ok");
+	assert_int_equal(rig_settled(&g, &m)->delivered, 1);
+	/* what is not final waits for one */
+	goes_through(&(struct rig_mail){.to = {"b@example.com"}, .through = true}, &s, 1);
+	rig_result(&g, s.body, RELAY_DEFERRED, 451, "4.3.0 later");
+	assert_null(rig_wait(g.front, front_tell_shape, FRONT_SETTLED, 500, &m));
+	atomic_store(&syncs->block, 0);
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_non_null(rig_send(&g, 5000, &s));
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+a_failed_sync_is_a_451_and_the_role_recovers_alone(void **state)
+{
+	struct rig_in m = {0}, s = {0};
+	uint64_t offset, id;
+	int fd, err;
+
+	(void)state;
+	atomic_store(&syncs->fail, 1);
+	rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	const struct front_settled *t = rig_settled(&g, &m);
+	assert_int_equal(t->code, 451);
+	assert_string_equal(t->enhanced, "4.3.0");
+	/* the folder is not believed any more: nothing is taken */
+	assert_int_not_equal(rig_arrive(&g, 0, &fd, &offset, &id), 0);
+	atomic_store(&syncs->fail, 0);
+	for (int i = 0; i < 300; i++) {
+		err = rig_arrive(&g, 0, &fd, &offset, &id);
+		if (!err)
+			break;
+		usleep(100000);
+	}
+	assert_int_equal(err, 0);
+	close(fd);
+	rig_mail(&g, &(struct rig_mail){.to = {"c@example.com"}});
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_non_null(rig_send(&g, 5000, &s));
+	/* what was refused does not go all the same */
+	assert_string_equal(((const struct relay_send *)s.body)->rcpt[0].address, "c@example.com");
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 5000));
+	assert_null(rig_send(&g, 200, &s));
 	ipc_free(&m.in);
 	ipc_free(&s.in);
 }
@@ -808,9 +952,14 @@ main(void)
 		T(nothing_is_taken_before_a_policy_and_a_bad_one_changes_nothing),
 		T(a_stop_finishes_what_was_sealed_and_refuses_what_is_new),
 		T(many_messages_share_few_commits),
+		T(no_250_before_the_sync_and_accepting_goes_on_meanwhile),
+		T(through_a_delivery_takes_no_sync),
+		T(a_failed_sync_is_a_451_and_the_role_recovers_alone),
 		T(people_hold_release_drop_and_list),
 		T(a_sender_gets_so_many_reports_an_hour_and_no_more),
 	};
 	signal(SIGPIPE, SIG_IGN);
+	syncs = mmap(NULL, sizeof *syncs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(syncs != MAP_FAILED);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
