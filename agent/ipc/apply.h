@@ -18,7 +18,8 @@ enum apply_ask {
 	APPLY_BLOCK,    /* apply_block -> APPLY_DONE */
 	APPLY_COUNT,    /* - : the named counters -> APPLY_COUNTED */
 	APPLY_CHECK,    /* - : look at what is in force, now, set by set -> APPLY_CHECKED */
-	APPLY_REMOVE,   /* - : take down all that is ours -> APPLY_DONE */
+	APPLY_REMOVE,   /* - : take down the plan that is in force, and the blocks. Without
+	                   one err is 0 and text says that no rules were -> APPLY_DONE */
 	APPLY_PAUSE,    /* apply_pause: do not heal (an administrator is at work) -> APPLY_DONE */
 	APPLY_NASK
 };

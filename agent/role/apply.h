@@ -152,7 +152,8 @@ apply_put(struct apply *x, struct apply_plan *w, uint32_t want, bool bump_chain,
 struct apply_plan *
 apply_plan_free(struct apply_plan *p);
 
-/* Takes down all tables and chains of ours. */
+/* Takes down the table or the chains of the plan in force, and the table of blocks where it is by
+ * us; r->text says so where no plan is. */
 int
 apply_remove(struct apply *x, struct apply_result *r);
 

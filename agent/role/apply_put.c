@@ -655,40 +655,31 @@ remove_table(struct work *w, const char *table, bool own)
 	return err;
 }
 
-static bool
-own_name(const char *table)
-{
-	return !strcmp(table, "mailreeve") || !strcmp(table, "mailreeve-host") ||
-	    !strcmp(table, NL_BLOCK_TABLE);
-}
-
 int
 apply_remove(struct apply *x, struct apply_result *r)
 {
 	struct work w = {.x = x, .r = r, .a = arena_new()};
-	struct nl_dump d;
-	int err;
+	const struct plan *p = x->now ? x->now->plan : NULL;
+	int err = 0;
 
 	*r = (struct apply_result){0};
-	err = nl_talk_dump(x->t, w.a, INET, NULL, 0, APPLY_TRIES, &d);
-	for (uint32_t i = 0; !err && i < d.ntable; i++) {
-		const char *table = d.table[i].name;
-		bool stamped = nl_dump_object(&d, INET, table, NL_STAMP) != NULL;
-
-		if (own_name(table) || stamped)
-			err = remove_table(&w, table, own_name(table));
-	}
+	/* another agent may have tables of such names: only what this one has put there */
+	if (p)
+		err = remove_table(&w, p->table, p->own_table);
+	if (!err && x->block_ours)
+		err = remove_table(&w, NL_BLOCK_TABLE, true);
 	arena_free(w.a);
-	malloc_trim(0);
 	if (err && !r->text[0])
 		snprintf(r->text, sizeof r->text, "%s", reason(err));
 	if (!err) {
-		r->text[0] = 0;
+		snprintf(r->text, sizeof r->text, "%s", p ? "" : "no plan is in force here: no rules "
+		    "were taken down but those of blocked addresses");
 		x->now = apply_plan_free(x->now);
 		x->nblocked = 0;
 		x->block_ours = false;
 		x->drifted = x->bad_plan = x->bad_block = false;
 		x->others_gen = 0;
 	}
+	malloc_trim(0);
 	return err;
 }

@@ -579,6 +579,28 @@ def blocks_have_an_owner_and_a_second_role_says_so():
         assert 'mailreeve' not in nft('list', 'ruleset')
 
 
+def remove_takes_down_what_this_role_put_there_and_nothing_else():
+    """An audit's number 6: a router's rules beside a host's, by another agent or by hand."""
+    plans = dict(rig.compile_all(MAILREEVE, FOLDERS, TMP))
+    router = next(f for n, f in plans.items() if n.startswith('columbia-v1'))
+    for options in ([], ['--no-owner']):
+        fresh(FOREIGN)
+        with Role(DRIVE, *options) as a, Role(DRIVE, *options) as b:
+            assert a.do(router)['err'] == 0
+            x = b.ask('remove')
+            assert x['err'] == 0 and 'no plan' in x['text'], x
+            assert a.check()['in_force'] == 1
+            assert b.do(HOST)['err'] == 0
+            assert a.ask('block 192.0.2.77 600')['err'] == 0
+            x = b.ask('remove')
+            assert x['err'] == 0 and not x['text'], x
+            tables = nft('list', 'tables')
+            assert 'inet mailreeve\n' in tables and BLOCK in tables and TABLE not in tables, tables
+            assert a.check()['in_force'] == 1
+            assert a.ask('remove')['err'] == 0
+            assert 'mailreeve' not in nft('list', 'ruleset')
+
+
 def counters_and_recordings_are_given():
     fresh(FOREIGN)
     with Role(DRIVE) as r:
