@@ -531,7 +531,7 @@ next_line(struct input *in, struct buf *out)
 {
 	size_t from = out->n, cr = 0;
 	bool fresh = !in->begun;
-	int c;
+	int c = -1;
 
 	if (in->over)
 		return false;

@@ -42,7 +42,7 @@ enum {
 	FRONT_MOST_EACH = 192,     /* connections of one user */
 	FRONT_RESERVED = 64,       /* the last places are for users who have no more than FRONT_FEW */
 	FRONT_FEW = 8,
-	FRONT_GIVES_WAY_MS = 50,   /* who has not moved for so long, when places are short */
+	FRONT_GIVES_WAY_MS = 10,   /* who has not moved for so long, when places are short */
 	FRONT_SPARE_FDS = 24,      /* descriptors that are no connection's and no message's */
 	FRONT_RCPTS = 1000,
 	FRONT_MOST_LISTENERS = 16,

@@ -152,10 +152,14 @@ class Front:
         return self
 
     def __exit__(self, kind, *_):
+        if kind:
+            print("     it said: " + "".join(self.said().splitlines(True)[-5:]))
         if self.p.poll() is None:
             self.p.stdin.close()
             self.p.stdin = None
             end = self.end()
+            if kind:
+                print(f"     it ended with {end}")
             assert kind or end == (0, 0), f"the role ended with {end}"
 
 
