@@ -8,9 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "addr/addr.h"
 #include "parent/inside.h"
 
-enum { WAIT_LEAST = TICK_US / 2, WAIT_MOST = 60 * 1000000 };
+enum { WAIT_LEAST = TICK_US / 2, WAIT_MOST = 60 * 1000000, LONGEST_BLOCK = 366 * 86400 };
 
 void
 parent_ready(struct parent *p)
@@ -37,19 +38,109 @@ block_told(void *arg, struct ipc_in *in, int err)
 		    strerror(-err));
 }
 
+bool
+block_address(char address[64], const char **why)
+{
+	struct addr_prefix x;
+	enum addr_wrong w = addr_prefix_read(address, strlen(address), &x, NULL);
+
+	if (w != ADDR_OK) {
+		*why = addr_wrong_text(w);
+		return false;
+	}
+	addr_prefix_write(x, address);
+	return true;
+}
+
+uint64_t
+block_until(const struct state_block *b)
+{
+	return now_us(CLOCK_REALTIME) + b->boottime - now_us(CLOCK_BOOTTIME);
+}
+
+/* The date may have been set, and may be wrong before the network has told it: a block never gets longer
+ * than it was made. */
+void
+blocks_load(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_REALTIME), here = now_us(CLOCK_BOOTTIME);
+	uint32_t all = state_blocks(p->state, p->block), n = 0;
+	const char *why;
+
+	p->blocks_lost = state_blocks_lost(p->state, false);
+	for (uint32_t i = 0; i < all; i++) {
+		struct state_block b = p->block[i];
+		uint64_t most = (b.seconds ? b.seconds : LONGEST_BLOCK) * 1000000, left;
+
+		if (*b.boot && !strcmp(b.boot, p->boot))
+			left = b.boottime > here ? b.boottime - here : 0;
+		else
+			left = b.until > now ? b.until - now : 0;
+		if (left > most)
+			left = most;
+		if (!left || !block_address(b.address, &why))
+			continue;
+		b.boottime = here + left;
+		b.until = now + left;
+		if (!b.seconds)
+			b.seconds = left / 1000000 + 1;
+		snprintf(b.boot, sizeof b.boot, "%s", p->boot);
+		p->block[n++] = b;
+	}
+	p->nblock = n;
+	if (all)
+		(void)state_blocks_put(p->state, p->block, n);
+}
+
+static void
+block_ended(void *arg, struct ipc_in *in, int err)
+{
+	const void *body;
+
+	(void)arg;
+	if (!err)
+		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
+	if (!err)
+		err = -(int)((const struct apply_done *)body)->err;
+	/* by its own clock it may have ended it already */
+	if (err && err != -ENOENT)
+		log_say(LOG_IS_WARNING, NULL, "a block whose time is up could not be ended: %s", strerror(-err));
+}
+
+void
+blocks_expire(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_BOOTTIME);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->nblock; i++) {
+		struct apply_block b = {.address = p->block[i].address};
+
+		if (p->block[i].boottime > now ||
+		    ask_apply(p, APPLY_BLOCK, &b, -1, APPLY_DONE, ASK_US, block_ended, p))
+			p->block[n++] = p->block[i];
+		else if (p->blocks_from > n)
+			p->blocks_from--;
+	}
+	if (n == p->nblock)
+		return;
+	p->nblock = n;
+	(void)state_blocks_put(p->state, p->block, n);
+}
+
 /* Those whose time is not up are told again; a few at a time, as the channel takes them. */
 void
 blocks_send(struct parent *p)
 {
-	uint64_t now = now_us(CLOCK_REALTIME);
+	uint64_t now = now_us(CLOCK_BOOTTIME);
 
-	for (uint32_t i = 0; i < p->nblock; i++) {
+	for (uint32_t i = p->blocks_from; i < p->nblock; i++) {
 		struct apply_block b = {.address = p->block[i].address};
 		int err;
 
-		if (p->block[i].until <= now)
+		if (p->block[i].boottime <= now)
 			continue;
-		b.seconds = (p->block[i].until - now + 999999) / 1000000;
+		b.seconds = (p->block[i].boottime - now + 999999) / 1000000;
 		err = ask_apply(p, APPLY_BLOCK, &b, -1, APPLY_DONE, ASK_US, block_told, p);
 		if (err) {
 			p->blocks_from = i;
@@ -92,6 +183,7 @@ booted(struct op *o)
 	p->boot_wait = 0;
 	p->names_due = true;
 	force_set(p, from, &o->about);
+	p->blocks_from = 0;
 	blocks_send(p);
 	parent_ready(p);
 	op_end(o, 0);

@@ -277,8 +277,9 @@ struct parent {
 	char trouble[800];         /* why what is to be in force is not; "" */
 	char compile_error[2048];  /* the last one, with its place; "" */
 	uint64_t paused_until;     /* microseconds since 1970; 0: not */
-	struct state_block block[STATE_BLOCKS];
+	struct state_block block[STATE_BLOCKS]; /* addresses as lib/addr writes them, ends in this boot */
 	uint32_t nblock;
+	bool blocks_lost;          /* there may be others in the kernel */
 	/* told and counted */
 	struct report report[KEPT_REPORTS];
 	uint64_t nreport;
@@ -488,6 +489,16 @@ void
 run_boot(struct op *o);
 void
 blocks_send(struct parent *p);
+void
+blocks_load(struct parent *p);
+/* Ends those whose time is up; the role apply is told, whatever it thinks of the time. */
+void
+blocks_expire(struct parent *p);
+/* Writes the address as everything else does. false: it is none, and why. */
+bool
+block_address(char address[64], const char **why);
+uint64_t
+block_until(const struct state_block *b);
 void
 parent_ready(struct parent *p);
 

@@ -567,7 +567,8 @@ blocked(void *arg, struct ipc_in *in, int err)
 {
 	struct op *o = arg;
 	struct parent *p = o->p;
-	struct state_block *b, copy = {.until = now_us(CLOCK_REALTIME) + o->seconds * 1000000};
+	struct state_block *b, copy = {.until = now_us(CLOCK_REALTIME) + o->seconds * 1000000,
+	    .seconds = o->seconds, .boottime = now_us(CLOCK_BOOTTIME) + o->seconds * 1000000};
 	const struct apply_done *d;
 	const void *body;
 	char text[32];
@@ -581,12 +582,17 @@ blocked(void *arg, struct ipc_in *in, int err)
 		return;
 	}
 	d = err ? NULL : body;
-	if (d && d->err) {
-		op_fail(o, d->err == EINVAL ? 2 : 3, "%s: %s%s%s", o->address, strerror((int)d->err),
-		    *d->text ? ": " : "", d->text);
+	b = block_find(p, o->address);
+	/* a list that was lost the role may know still; one of ours it may have ended already */
+	if (d && d->err == ENOENT && o->kind == CTL_UNBLOCK && !b) {
+		op_fail(o, 1, "%s is not blocked", o->address);
 		return;
 	}
-	b = block_find(p, o->address);
+	if (d && d->err && !(d->err == ENOENT && o->kind == CTL_UNBLOCK)) {
+		op_fail(o, d->err == EINVAL ? 2 : 3, "%s%s", *d->text ? "" : "the kernel did not take it: ",
+		    *d->text ? d->text : strerror((int)d->err));
+		return;
+	}
 	if (o->kind == CTL_UNBLOCK) {
 		if (b)
 			*b = p->block[--p->nblock];
@@ -595,6 +601,7 @@ blocked(void *arg, struct ipc_in *in, int err)
 		if (!b)
 			b = &p->block[p->nblock++];
 		snprintf(copy.address, sizeof copy.address, "%s", o->address);
+		snprintf(copy.boot, sizeof copy.boot, "%s", p->boot);
 		*b = copy;
 		op_out(o, "%s is blocked for %s\n", o->address, units_span(o->seconds, text));
 	}
@@ -624,8 +631,12 @@ run_block(struct op *o)
 {
 	struct parent *p = o->p;
 
+	const char *why;
+
 	if (!*o->address)
 		op_fail(o, 2, "which address?");
+	else if (!block_address(o->address, &why))
+		op_fail(o, 2, "%s: %s", o->address, why);
 	else if (o->seconds == 0 || o->seconds > MOST_BLOCK)
 		op_fail(o, 2, "an address is blocked for 1 s to 366 days");
 	else if (p->nblock == STATE_BLOCKS && !block_find(p, o->address))
@@ -638,8 +649,10 @@ run_block(struct op *o)
 void
 run_unblock(struct op *o)
 {
-	if (!block_find(o->p, o->address))
-		op_fail(o, 1, "%s is not blocked", o->address);
+	const char *why;
+
+	if (!block_address(o->address, &why))
+		op_fail(o, 2, "%s: %s", o->address, why);
 	else
 		block(o, 0);
 }
@@ -714,6 +727,7 @@ taken_down(struct op *o)
 	p->current = 0;
 	p->removed = true;
 	p->nblock = 0;
+	p->blocks_lost = state_blocks_lost(p->state, true);
 	(void)state_blocks_put(p->state, p->block, 0);
 	force_set(p, 0, NULL);
 	log_say(LOG_IS_WARNING, NULL, "all rules were taken down by uid %u", o->uid);

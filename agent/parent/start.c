@@ -362,23 +362,6 @@ on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
 	return 0;
 }
 
-static void
-blocks_expire(struct parent *p)
-{
-	uint64_t now = now_us(CLOCK_REALTIME);
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < p->nblock; i++)
-		if (p->block[i].until > now)
-			p->block[n++] = p->block[i];
-	if (n == p->nblock)
-		return;
-	p->nblock = n;
-	p->blocks_from = 0;
-	(void)state_blocks_put(p->state, p->block, n);
-	p->blocks_from = n;
-}
-
 static int
 on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
@@ -551,7 +534,7 @@ parent_run(const struct parent_options *o)
 		stop_roles(p);
 		return 2;
 	}
-	p->nblock = state_blocks(p->state, p->block);
+	blocks_load(p);
 	team_tick(p, &p->watch);
 	log_say(LOG_IS_NOTICE, NULL, "mailreeved %s began", o->version);
 	notify_watch(p);

@@ -127,9 +127,12 @@ in_words(struct op *o)
 		    p->watch.deaths, p->watch.deaths == 1 ? "" : "s", *p->watch.why ? p->watch.why : "it ended");
 	mail_words(o);
 	for (uint32_t i = 0; i < p->nblock; i++) {
-		when_text(p->block[i].until, when);
+		when_text(block_until(&p->block[i]), when);
 		op_out(o, "blocked      %s until %s\n", p->block[i].address, when);
 	}
+	if (p->blocks_lost)
+		op_out(o, "             the list of blocked addresses was damaged: others may be blocked still, until "
+		    "their time or `mailreevectl unblock ADDRESS`\n");
 	if (p->compile_error[0])
 		op_out(o, "last error   %s\n", p->compile_error);
 	op_out(o, "agent        mailreeved %s, up %s\n", p->o->version,
@@ -208,7 +211,7 @@ as_json(struct op *o)
 	put_text(&b, "compile_error", p->compile_error);
 	buf_str(&b, ",\"blocked\":[");
 	for (uint32_t i = 0; i < p->nblock; i++) {
-		when_text(p->block[i].until, when);
+		when_text(block_until(&p->block[i]), when);
 		buf_printf(&b, "%s{\"address\":", i ? "," : "");
 		buf_json(&b, p->block[i].address);
 		put_text(&b, "until", when);

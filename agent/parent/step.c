@@ -356,7 +356,7 @@ op_compare(struct op *o, op_fn *then)
 		trouble(o, 3, "there is nothing to compare: no policy text is kept with it");
 		return;
 	}
-	if (o->p->nblock)
+	if (o->p->nblock || o->p->blocks_lost)
 		j.want |= COMPILE_PASS_BLOCKS;
 	j.nname = apply_names(&o->about, v);
 	err = job_start(o->p, SPAWN_COMPILE, COMPILE_JOB, &compile_job_shape, &j, fd, 2, COMPILE_RESULT,

@@ -131,6 +131,32 @@ state_pending_drop(struct state *s)
 	return fsync(s->dir) ? -errno : 0;
 }
 
+/* "SECONDS US BOOT" */
+static void
+take_length(struct state_block *b, char *value)
+{
+	char *end = strchr(value, ' '), *boot = end ? strchr(end + 1, ' ') : NULL;
+	uint64_t seconds, us;
+
+	if (!boot)
+		return;
+	*end++ = '\0';
+	*boot++ = '\0';
+	if (!state_number(value, &seconds) || !state_number(end, &us) || strlen(boot) >= sizeof b->boot)
+		return;
+	b->seconds = seconds;
+	b->boottime = us;
+	memcpy(b->boot, boot, strlen(boot) + 1);
+}
+
+bool
+state_blocks_lost(struct state *s, bool forget)
+{
+	if (forget)
+		(void)unlinkat(s->dir, "blocks.damaged", 0);
+	return faccessat(s->dir, "blocks.damaged", F_OK, 0) == 0;
+}
+
 uint32_t
 state_blocks(struct state *s, struct state_block *out)
 {
@@ -142,12 +168,18 @@ state_blocks(struct state *s, struct state_block *out)
 	for (p = b.p; !err && state_next(&p, &key, &value); ) {
 		char *address = strchr(value, ' ');
 
+		if (!strcmp(key, "for") && n) {
+			take_length(&out[n - 1], value);
+			continue;
+		}
 		if (strcmp(key, "block") != 0 || !address || n == STATE_BLOCKS)
 			continue;
 		*address++ = '\0';
 		if (strlen(address) >= sizeof out->address || !state_number(value, &out[n].until))
 			continue;
 		memcpy(out[n].address, address, strlen(address) + 1);
+		out[n].seconds = out[n].boottime = 0;
+		out[n].boot[0] = '\0';
 		n++;
 	}
 	buf_free(&b);
@@ -164,6 +196,10 @@ state_blocks_put(struct state *s, const struct state_block *v, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		snprintf(text, sizeof text, "%" PRIu64 " %s", v[i].until, v[i].address);
 		state_line(&b, "block", text);
+		if (!*v[i].boot)
+			continue;
+		snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %s", v[i].seconds, v[i].boottime, v[i].boot);
+		state_line(&b, "for", text);
 	}
 	state_sum_line(&b);
 	err = b.err ? b.err : state_write(s->dir, "blocks", b.p, b.n, true);

@@ -18,6 +18,7 @@
  *     current   generation N              0: taken down by hand, nothing is to be in force
  *     pending   new N, previous N, deadline-realtime US, deadline-boottime US, boot ID
  *     blocks    block US ADDRESS          until US, microseconds since 1970
+ *               for SECONDS US BOOT       of the block above: its length, its end in that boot
  *     about     policy, point, digest, observe 0|1, how, uid, pid, when US, kernel N (the
  *               generation of the kernel), boot ID, base DIGEST (what was in force then),
  *               user NUMBER NAME, unit NUMBER PATH ("-": no such on this host),
@@ -81,9 +82,14 @@ struct state_pending {
 	char boot[STATE_BOOT];
 };
 
+/* Within the boot that it was made in a block ends by the clock that nobody sets; in another, by the date,
+ * but no later than its whole length from then on. */
 struct state_block {
 	char address[64];
 	uint64_t until;            /* microseconds since 1970 */
+	uint64_t seconds;          /* its length; 0: not known */
+	uint64_t boottime;         /* its end in CLOCK_BOOTTIME microseconds of this boot: */
+	char boot[STATE_BOOT];     /* "": not known */
 };
 
 /* Who is told what was found wrong: a sentence. */
@@ -180,5 +186,9 @@ uint32_t
 state_blocks(struct state *s, struct state_block *out);
 int
 state_blocks_put(struct state *s, const struct state_block *b, uint32_t n);
+
+/* Whether there were blocks that could not be read: they lie aside. forget: no longer. */
+bool
+state_blocks_lost(struct state *s, bool forget);
 
 #endif

@@ -50,7 +50,7 @@ MAP = {
     'agent/smtp': ['lib/base', 'lib/mail'],
     'agent/spool': ['lib/base'],
     'agent/state': ['lib/base'],
-    'agent/parent': ['lib/base', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/role', 'agent/state'],
+    'agent/parent': ['lib/base', 'lib/addr', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/role', 'agent/state'],
     'agent/ctl': ['lib/base', 'agent/ipc'],
     'agent': ['lib/base', 'lib/plan', 'lib/nl', 'agent/ipc', 'agent/log', 'agent/parent', 'agent/peer', 'agent/role',
               'agent/smtp'],

@@ -198,7 +198,8 @@ small_files_are_read_back_or_set_aside(void **state)
 	static const char *const bad[] = {"", "generation 1\n", "generation 1\nsha256 00\n", "\n\n\n",
 		"sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n"};
 	struct state_pending p = {.now = 4, .previous = 3, .realtime = 99, .boottime = 77, .boot = "id"}, q;
-	struct state_block b[2] = {{"192.0.2.1", 5}, {"2001:db8::/32", UINT64_MAX}}, *c;
+	struct state_block b[2] = {{.address = "192.0.2.1", .until = 5},
+	    {.address = "2001:db8::/32", .until = UINT64_MAX, .seconds = 3600, .boottime = 88, .boot = "id"}}, *c;
 	struct room r;
 	uint32_t n;
 
@@ -226,6 +227,10 @@ small_files_are_read_back_or_set_aside(void **state)
 	assert_int_equal(state_blocks(r.s, c), 2);
 	assert_string_equal(c[1].address, "2001:db8::/32");
 	assert_int_equal(c[1].until, UINT64_MAX);
+	assert_string_equal(c[0].boot, "");
+	assert_int_equal(c[1].seconds, 3600);
+	assert_int_equal(c[1].boottime, 88);
+	assert_string_equal(c[1].boot, "id");
 	assert_int_equal(state_pending_drop(r.s), 0);
 	assert_int_equal(state_pending(r.s, &q), -ENOENT);
 	assert_int_equal(r.warnings, 0);
