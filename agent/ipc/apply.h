@@ -99,7 +99,7 @@ struct apply_checked {
 	uint32_t err;
 	uint32_t gen;
 	uint32_t in_force;         /* 1: all that the plan names is there, element by element */
-	uint32_t owner, persist;   /* 1: the table is flagged so */
+	uint32_t owner, persist;   /* 1: the role owns the table; the table is flagged so */
 	const uint8_t *digest;     /* the stamp's */
 	uint32_t ndigest;
 	const char *features;      /* what this kernel has, a line each */

@@ -293,7 +293,8 @@ check(struct apply *x, uint32_t id)
 	struct apply_checked c = {.text = "", .features = x->features, .polls = x->polls,
 	    .heals = x->heals};
 	struct nl_diff diff = {0};
-	int err = x->now ? apply_check(x, &diff, &c.gen) : -ENOENT;
+	bool held = false;
+	int err = x->now ? apply_check(x, &diff, &c.gen, &held) : -ENOENT;
 
 	c.err = (uint32_t)-err;
 	if (err)
@@ -302,7 +303,7 @@ check(struct apply *x, uint32_t id)
 		c.text = diff.words.p ? diff.words.p : "?";
 	c.in_force = !err && !diff.n;
 	if (x->now) {
-		c.owner = (x->now->flags & NL_OWNER) != 0;
+		c.owner = held;
 		c.persist = (x->now->flags & NL_PERSIST) != 0;
 		c.digest = x->now->plan->digest;
 		c.ndigest = PLAN_DIGEST;

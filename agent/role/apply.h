@@ -179,9 +179,10 @@ apply_dump(struct apply *x, struct arena *a, const char *table, struct nl_dump *
 void
 apply_watch(struct apply *x, uint64_t now);
 
-/* Looks at everything now: 0 and the differences in d, or -errno. */
+/* Looks at everything now: 0 and the differences in d, or -errno. held: whether the plan's table
+ * is owned by this role's socket. */
 int
-apply_check(struct apply *x, struct nl_diff *d, uint32_t *gen);
+apply_check(struct apply *x, struct nl_diff *d, uint32_t *gen, bool *held);
 
 void
 apply_pause(struct apply *x, uint64_t seconds, uint64_t now);

@@ -429,11 +429,12 @@ apply_watch(struct apply *x, uint64_t now)
 }
 
 int
-apply_check(struct apply *x, struct nl_diff *diff, uint32_t *gen)
+apply_check(struct apply *x, struct nl_diff *diff, uint32_t *gen, bool *held)
 {
 	struct arena *a = arena_new();
 	struct nl_sums sums;
 	struct nl_dump d;
+	const struct nl_table *t;
 	int err = -EAGAIN;
 
 	for (int try = 0; try < APPLY_TRIES && err == -EAGAIN; try++) {
@@ -442,6 +443,11 @@ apply_check(struct apply *x, struct nl_diff *diff, uint32_t *gen)
 		if (err)
 			continue;
 		nl_watch_look(x->now->watch, &d, &sums, x->now->flags, diff, NULL);
+		t = nl_dump_table(&d, INET, x->now->plan->table);
+		*held = t && t->flags & NL_OWNER && t->owner == x->port;
+		if (t && t->owner && !*held)
+			nl_diff_add(diff, "another program (port %u) owns table inet %s", t->owner,
+			    x->now->plan->table);
 		*gen = d.genid;
 		for (uint32_t i = 0; i < x->now->plan->nset && !err && !diff->n; i++)
 			if (x->now->form->set[i].name && x->now->plan->set[i].kind != PLAN_METER)

@@ -395,6 +395,7 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
     struct arena *formed, struct nl_form **form, bool *done)
 {
 	struct nl_host h = {uid_of, cgroup_of, p};
+	const struct nl_table *t;
 	struct nl_salt salt;
 	int err;
 
@@ -402,6 +403,13 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 	if (err) {
 		snprintf(w->r->text, sizeof w->r->text, "reading the rules: %s", reason(err));
 		return err;
+	}
+	t = nl_dump_table(&w->d, INET, p->plan->table);
+	if (t && t->owner && t->owner != w->x->port) {
+		/* though it may hold the same rules: they would not stay so by us */
+		snprintf(w->r->text, sizeof w->r->text, "table inet %s: another program owns it (netlink "
+		    "port %u): is there another agent?", p->plan->table, t->owner);
+		return -EPERM;
 	}
 	if (want && w->d.genid != want) {
 		snprintf(w->r->text, sizeof w->r->text,

@@ -353,9 +353,41 @@ def what_another_owns_is_refused_with_words():
             print('  (this kernel has no owners)')
             return
         other.names = r.names
-        x = other.do(LIST)
-        assert x['err'] == 1 and 'owns' in x['text'], x
+        # also what is in force already is not its own
+        for plan in (LIST, HOST):
+            x = other.do(plan)
+            assert x['err'] == 1 and 'owns' in x['text'], x
+        assert other.check()['owner'] == 0
         assert r.check()['in_force'] == 1
+
+
+def check_says_who_holds_the_table_not_that_it_is_held():
+    """An audit's number 8: a table of the same rules that another socket owns."""
+    fresh()
+    with Role(DRIVE) as r:
+        assert r.do(HOST)['err'] == 0
+        c = r.check()
+        if not c['owner']:
+            print('  (this kernel has no owners)')
+            return
+        # the orphan is adopted by another role as it is
+        r.ask('kill')
+        with Role(DRIVE) as other:
+            other.names = r.names
+            x = other.do(HOST)
+            assert x['err'] == 0 and other.check()['owner'] == 1, x
+            r.say('start')
+            x = r.do(HOST)
+            assert x['err'] == 1 and 'another program owns' in x['text'], x
+            assert r.check()['owner'] == 0
+            assert other.check()['in_force'] == 1
+        assert r.do(HOST)['err'] == 0
+        c = r.check()
+        assert c['owner'] == 1 and c['in_force'] == 1, c
+        assert r.ask('remove')['err'] == 0
+    with Role(DRIVE, '--no-owner') as r:
+        assert r.do(HOST)['err'] == 0
+        assert r.check()['owner'] == 0
 
 
 def others_commits_meanwhile_are_met_by_trying_again():
