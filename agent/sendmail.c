@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "sendmail_input.h"
 #include "smtp/address.h"
 #include "smtp/data.h"
 #include "smtp/field.h"
@@ -28,9 +29,9 @@
 
 enum {
 	HEADER_MOST = 256 << 10,
-	LINE_MOST = 16 << 10,
+	LINE_MOST = SENDMAIL_LINE,
 	RCPT_MOST = 1000,
-	RUN = 64 << 10,
+	RUN = SENDMAIL_RUN,
 	PATIENCE_S = 600,          /* for an answer (RFC 5321 4.5.3.2.6) */
 };
 
@@ -497,105 +498,22 @@ refused(const struct mail *m, const char *what, bool recipient)
 
 /* ---- the message -------------------------------------------------------------------------------------------- */
 
-/* Standard input as lines that end with CR LF. */
-struct input {
-	char raw[RUN];
-	size_t at, n;
-	bool dots;                 /* a lone dot ends nothing */
-	bool over;
-	bool begun;                /* a line has begun */
-};
-
-static int
-next_byte(struct input *in)
+static void
+check(const struct sendmail_input *in, const struct buf *b)
 {
-	if (in->at == in->n) {
-		ssize_t k;
-
-		do
-			k = read(STDIN_FILENO, in->raw, sizeof in->raw);
-		while (k < 0 && errno == EINTR);
-		if (k < 0)
-			fail(EX_IOERR, "standard input: %s", strerror(errno));
-		in->at = 0;
-		in->n = (size_t)k;
-		if (!k)
-			return -1;
-	}
-	return (unsigned char)in->raw[in->at++];
-}
-
-/* Adds a line, or a piece of a long one, to out. False: the input has ended. */
-static bool
-next_line(struct input *in, struct buf *out)
-{
-	size_t from = out->n, cr = 0;
-	bool fresh = !in->begun;
-	int c = -1;
-
-	if (in->over)
-		return false;
-	while (out->n - from < LINE_MOST && (c = next_byte(in)) >= 0) {
-		if (c == '\r') {
-			cr++;
-			continue;
-		}
-		if (c == '\n')
-			break;
-		/* these stood alone, and will be refused */
-		for (; cr; cr--)
-			buf_chr(out, '\r');
-		buf_chr(out, (char)c);
-	}
-	in->begun = out->n - from >= LINE_MOST;
-	if (in->begun)
-		return true;
-	in->over = c < 0;
-	if (fresh && !in->dots && out->n - from == 1 && out->p[from] == '.') {
-		out->n = from;
-		in->over = true;
-		return false;
-	}
-	if (c < 0 && out->n == from)
-		return false;
-	buf_add(out, "\r\n", 2);
-	return true;
-}
-
-/* Whether the n bytes at p begin a field of that name; the length of what stands before its value. */
-static size_t
-field_is(const char *p, size_t n, const char *name)
-{
-	size_t k = strlen(name);
-
-	if (n <= k || strncasecmp(p, name, k) != 0)
-		return 0;
-	while (k < n && (p[k] == ' ' || p[k] == '\t'))
-		k++;
-	return k < n && p[k] == ':' ? k + 1 : 0;
-}
-
-/* Bytes of the field that begins at p, with the lines that go on with it. */
-static size_t
-field_length(const char *p, size_t n)
-{
-	size_t at = 0;
-
-	do {
-		const char *lf = memchr(p + at, '\n', n - at);
-
-		at = lf ? (size_t)(lf + 1 - p) : n;
-	} while (at < n && (p[at] == ' ' || p[at] == '\t'));
-	return at;
+	if (in->err)
+		fail(EX_IOERR, "standard input: %s", strerror(in->err));
+	if (b->err)
+		fail(EX_OSERR, "no memory");
 }
 
 /* Reads the header block into out: what the recipients are, whether there is a From field. */
 static void
-read_header(struct mail *m, struct input *in, struct buf *out, bool *from)
+read_header(struct mail *m, struct sendmail_input *in, struct buf *out, bool *from)
 {
 	size_t line = 0;
 
-	while (out->n < HEADER_MOST && next_line(in, out)) {
+	while (out->n < HEADER_MOST && sendmail_line(in, out)) {
 		const char *p = out->p + line;
 		size_t n = out->n - line;
 
@@ -604,17 +522,16 @@ read_header(struct mail *m, struct input *in, struct buf *out, bool *from)
 			break;
 		line = out->n;
 	}
-	if (out->err)
-		fail(EX_OSERR, "no memory");
+	check(in, out);
 	for (size_t at = 0, n; at < line; at += n) {
 		static const char *const lists[] = {"To", "Cc", "Bcc"};
 		const char *p = out->p + at;
 		size_t k;
 
-		n = field_length(p, line - at);
-		*from |= field_is(p, n, "From") != 0;
+		n = sendmail_field_length(p, line - at);
+		*from |= sendmail_field_is(p, n, "From") != 0;
 		for (size_t i = 0; m->header && i < 3; i++)
-			if ((k = field_is(p, n, lists[i])))
+			if ((k = sendmail_field_is(p, n, lists[i])))
 				add_list(m, p + k, n - k, lists[i], EX_DATAERR);
 	}
 }
@@ -683,7 +600,7 @@ envelope(struct mail *m, const char *from)
 static int
 send_message(struct mail *m)
 {
-	static struct input in;
+	static struct sendmail_input in;
 	struct buf b = BUF_INIT(HEADER_MOST + LINE_MOST + 4);
 	struct smtp_stuff w;
 	char *from = sender(m);
@@ -707,11 +624,10 @@ send_message(struct mail *m)
 	while (more && b.n) {
 		more = put_content(m, &w, b.p, b.n);
 		b.n = 0;
-		while (more && b.n < RUN && next_line(&in, &b))
+		while (more && b.n < RUN && sendmail_line(&in, &b))
 			;
 	}
-	if (b.err)
-		fail(EX_OSERR, "no memory");
+	check(&in, &b);
 	end = more ? smtp_stuff_end(&w) : NULL;
 	if (end)
 		put(m, end, strlen(end));

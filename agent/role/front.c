@@ -18,7 +18,7 @@
 #include "log/log.h"
 #include "role/front_inside.h"
 
-enum { QUEUE = FRONT_MOST_LISTENERS, PARENT, CONNS, EVENTS = 256, ACCEPTS = 64 };
+enum { QUEUE = FRONT_MOST_LISTENERS, PARENT, CONNS, EVENTS = 256, ACCEPTS = 256 };
 
 static uint64_t
 clock_ms(clockid_t which)

@@ -490,7 +490,7 @@ tcp(int family, uint16_t *port)
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (bind(fd, sa, n) || listen(fd, 1024)) {
+	if (bind(fd, sa, n) || listen(fd, 4096)) {
 		close(fd);
 		return -1;
 	}
@@ -507,7 +507,7 @@ local(const char *dir)
 
 	snprintf(un.sun_path, sizeof un.sun_path, "%s/submission.sock", dir);
 	unlink(un.sun_path);
-	must(fd >= 0 && !bind(fd, (struct sockaddr *)&un, sizeof un) && !listen(fd, 1024), un.sun_path);
+	must(fd >= 0 && !bind(fd, (struct sockaddr *)&un, sizeof un) && !listen(fd, 4096), un.sun_path);
 	chmod(un.sun_path, 0666);
 	return fd;
 }
