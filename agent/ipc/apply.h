@@ -109,7 +109,8 @@ struct apply_checked {
 
 enum apply_event_kind {
 	APPLY_NOTE,                /* said at start: fallbacks, an orphan adopted again */
-	APPLY_DRIFT,               /* ours was changed by another */
+	APPLY_DRIFT,               /* ours was changed by another; while that is not healed also each
+	                              further change. HEALED is of all that were told before */
 	APPLY_HEALED,
 	APPLY_HEAL_FAILED,
 	APPLY_BACKS_OFF,           /* the same program keeps at it: healed again in `us` */
@@ -126,7 +127,8 @@ struct apply_event {
 	uint32_t uid;              /* of pid while it could be asked; UINT32_MAX: not known */
 	const char *exe;           /* its executable where it could still be read; "" */
 	const char *what;          /* "rule 3 of chain out deleted; set x has 2 elements more" */
-	uint64_t us;               /* HEALED: from seen to healed; BACKS_OFF: the pause */
+	uint64_t us;               /* HEALED: from seen to healed; DRIFT, BACKS_OFF: until it will be
+	                              healed (0: at once), which `what` says in words too */
 	uint32_t times;            /* how often this program did it in the last hour */
 };
 

@@ -88,6 +88,11 @@ struct apply {
 	struct nl_committer by;    /* of the drift that was seen last; all zero: not known */
 	uint32_t times;            /* how often within the hour */
 	char words[NL_MOST_WORDS + 128];
+	uint64_t told;             /* hash of the differences that were told last */
+	uint64_t told_next;        /* what came on top of them not before */
+	uint64_t told_gap;
+	uint32_t told_gen;         /* generation of that telling */
+	bool told_more;            /* something came on top */
 	uint32_t fails;            /* to heal, in a row */
 	uint32_t lost;             /* questions without an answer, in a row */
 	uint64_t paused;           /* until then; 0: not */

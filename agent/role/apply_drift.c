@@ -20,6 +20,7 @@ enum {
 	CREDIT_SHARE = 50,         /* one part in so many of the time, when it is used up */
 	AT_A_TIME = 30000,         /* microseconds of it before others are served */
 	UNHEARD = 5000000,         /* microseconds to wait for the end of a commit */
+	MOST_TOLD = 60,            /* seconds between two tellings of what is not healed yet */
 	LOOK_SHARE = 10,           /* looks take at most one part in so many of the time */
 	OTHERS_SHARE = 50,
 	CHEAP = 120000,            /* elements in all that a recording may hold before a heal */
@@ -172,7 +173,9 @@ heal(struct apply *x)
 
 		x->fails++;
 		x->heal_at = apply_clock() + (uint64_t)s * SECOND;
-		of.what = r.text;
+		snprintf(text, sizeof text, "%.*s (tried again in %u second%s)",
+		    (int)sizeof text - 64, r.text, s, s == 1 ? "" : "s");
+		of.what = text;
 	} else {
 		x->fails = 0;
 		x->heals++;
@@ -180,47 +183,84 @@ heal(struct apply *x)
 	apply_event(x, of, -1);
 }
 
+/* Microseconds until it is healed, as it looks now. */
+static uint64_t
+heal_in(const struct apply *x, uint64_t now)
+{
+	uint64_t at = x->paused ? x->paused : x->heal_at;
+
+	return at > now ? at - now : 0;
+}
+
+/* The drift, and when it will be healed. */
+static void
+when(const struct apply *x, uint64_t now, char *text, size_t n)
+{
+	uint64_t s = (heal_in(x, now) + SECOND - 1) / SECOND;
+
+	if (!s)
+		snprintf(text, n, "%s", x->words);
+	else
+		snprintf(text, n, "%s (%s: healed in %llu second%s, or by `mailreevectl resume`)",
+		    x->words, x->paused ? "healing is paused" : "it is not the first time",
+		    (unsigned long long)s, s == 1 ? "" : "s");
+}
+
 /* What is not as it should be: told, and healed now, later or not at all. */
 static void
 drift(struct apply *x, struct nl_diff *d, uint32_t from, uint32_t to, uint64_t now)
 {
-	const struct nl_committer *c = culprit(x, from, to);
+	const struct nl_committer *c;
 	struct apply_culprit *k;
 	struct apply_event e = {.kind = APPLY_DRIFT, .gen = to, .uid = UINT32_MAX, .exe = ""};
-	uint64_t wait;
-	bool all;
+	const char *words = d->words.p ? d->words.p : "?";
+	uint64_t hash = hash_bytes(0, words, strlen(words));
+	char text[sizeof x->words + 128];
+	bool all, more = x->drifted;
 	int fd;
 
 	x->bad_set |= d->set;
 	x->bad_chain |= d->chain;
-	if (x->drifted)                    /* told already */
+	if (more && hash == x->told)
 		return;
+	if (more && now < x->told_next) {  /* in its turn: somebody may be at it without pause */
+		x->told_more = true;
+		return;
+	}
+	c = culprit(x, more ? x->told_gen : from, to);
+	x->told_gen = to;
+	x->told_more = false;
+	x->told_gap = !more ? SECOND : x->told_gap < MOST_TOLD / 2 * SECOND ? 2 * x->told_gap :
+	    (uint64_t)MOST_TOLD * SECOND;
+	x->told_next = now + x->told_gap;
+	x->told = hash;
 	k = account(x, c ? c->name : "", now);
-	k->times++;
+	k->times += !more;                 /* what comes on top of a drift waits no longer for it */
 	k->last = now;
 	x->drifted = true;
-	x->seen = now;
 	x->by = c ? *c : (struct nl_committer){0};
 	x->times = k->times;
 	e.pid = x->by.pid;
 	e.program = x->by.name;
 	e.times = x->times;
+	if (!more) {
+		x->seen = now;
+		x->heal_at = now + pause_for(k->times);
+	}
 	all = cheap(x);
 	fd = apply_record(x, all, NULL);
-	snprintf(x->words, sizeof x->words, "%s%s", d->words.p ? d->words.p : "?", fd < 0 ?
+	snprintf(x->words, sizeof x->words, "%s%s", words, fd < 0 ?
 	    " (the rules could not be recorded)" : all ? "" :
 	    " (recorded without elements: there are too many)");
-	e.what = x->words;
+	when(x, now, text, sizeof text);
+	e.what = text;
+	e.us = heal_in(x, now);
 	apply_event(x, e, fd);
-	x->heal_at = now;
-	if (x->paused)
+	if (x->paused || more)
 		return;
-	wait = pause_for(k->times);
-	if (wait) {
+	if (x->heal_at > now) {
 		e.kind = APPLY_BACKS_OFF;
-		e.us = wait;
 		apply_event(x, e, -1);
-		x->heal_at = now + wait;
 		return;
 	}
 	heal(x);
@@ -407,6 +447,10 @@ apply_watch(struct apply *x, uint64_t now)
 		return;
 	}
 	x->lost = 0;
+	if (x->told_more && now >= x->told_next) {
+		x->told_more = false;
+		x->look_again |= x->drifted;
+	}
 	x->busy = x->drifted || x->look_again;
 	if (x->paused && now >= x->paused) {
 		x->paused = 0;

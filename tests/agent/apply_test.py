@@ -436,7 +436,8 @@ def a_program_that_keeps_at_it_is_met_with_patience():
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
         x = r.event('backs-off')
         assert x['us'] == 1000000 and x['times'] == 4 and x['program'] == 'nft', x
-        nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')  # more of it is not told again
+        assert 'healed in 1 second, or by `mailreevectl resume`' in r.events[-2]['what'], r.events[-2:]
+        nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
         y = r.event('healed', timeout=5)
         assert 0.9 < y['when'] - x['when'] < 2, (x, y)
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
@@ -447,13 +448,21 @@ def a_program_that_keeps_at_it_is_met_with_patience():
         assert r.check()['in_force'] == 1
 
 
-def paused_drift_is_told_once_and_healed_afterwards():
+def paused_drift_is_told_each_time_and_healed_afterwards():
+    """An audit's numbers 22 and 23."""
     fresh(FOREIGN)
     with role_with(HOST) as r:
         assert r.ask('pause 600')['err'] == 0
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
-        r.event('drift')
+        x = r.event('drift')
+        assert 'paused: healed in 600 seconds' in x['what'] and x['us'] > 590000000, x
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
+        x = r.event('drift')
+        assert '2 rules more in chain output' in x['what'] and x['program'] == 'nft' and x['pid'], x
+        for _ in range(5):                 # of a run the last is told, in its turn
+            nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
+        x = r.event('drift')
+        assert '7 rules more in chain output' in x['what'] and x['record'] > 20, x
         assert not [e for e in r.quiet(0.5) if e['kind'] in ('drift', 'healed')], r.events
         assert r.check()['in_force'] == 0
         assert r.ask('pause 0')['err'] == 0
