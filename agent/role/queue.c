@@ -26,6 +26,12 @@ clock_ms(clockid_t id)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+void *
+queue_room(size_t n, size_t size)
+{
+	return calloc(n, size);
+}
+
 /* ---- relays, routes --------------------------------------------------------------- */
 
 struct queue_relay *

@@ -1,4 +1,5 @@
 /* A message from a program: arrival, seal, through, the answer. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,9 +60,13 @@ queue_mail_free(struct queue *q, struct queue_mail *m)
 	q->nmail--;
 	queue_send_free(q, &m->sends);
 	spool_drop_arrival(q->s, m->a);
-	for (size_t i = 0; i < m->nseal; i++)
-		ipc_free(&m->seal[i]);
-	free(m->seal);
+	while (m->seal) {
+		struct queue_seal *s = m->seal;
+
+		m->seal = s->next;
+		ipc_free(&s->in);
+		free(s);
+	}
 	free(m->rcpt);
 	free(m->fate);
 	free(m);
@@ -101,11 +106,12 @@ arrive(struct queue *q, const struct front_arrive *f)
 		return;
 	}
 	queue_mail_free(q, m);
-	m = calloc(1, sizeof *m);
+	m = queue_room(1, sizeof *m);
 	/* front has limits of its own for what is never answered */
 	if (!m)
 		return;
 	m->token = f->token;
+	m->seal_end = &m->seal;
 	m->slot = *slot_of(q, f->token);
 	*slot_of(q, f->token) = m;
 	m->next = q->mails;
@@ -326,7 +332,7 @@ go_through(struct queue *q, struct queue_mail *m)
 	struct queue_parcel p = {.rcpt = m->rcpt};
 	uint32_t *which = malloc(m->nrcpt * sizeof *which);
 
-	m->fate = calloc(m->nrcpt, sizeof *m->fate);
+	m->fate = queue_room(m->nrcpt, sizeof *m->fate);
 	if (!which || !m->fate) {
 		free(which);
 		free(m->fate);
@@ -345,8 +351,9 @@ go_through(struct queue *q, struct queue_mail *m)
 
 		if (m->fate[i].text)
 			continue;
+		assert(m->rcpt[i].relay);  /* gather() saw to all */
 		for (size_t k = i; k < m->nrcpt; k++)
-			if (!strcmp(m->rcpt[k].relay, m->rcpt[i].relay))
+			if (m->rcpt[k].relay && !strcmp(m->rcpt[k].relay, m->rcpt[i].relay))
 				which[n++] = (uint32_t)k;
 		if (!q->relay_ready || !r)
 			why = "nothing can be sent at this moment";
@@ -371,17 +378,17 @@ gather(struct queue_mail *m)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < m->nseal; i++)
-		n += ((const struct front_seal *)m->seal[i].body)->nrcpt;
+	for (const struct queue_seal *s = m->seal; s; s = s->next)
+		n += ((const struct front_seal *)s->in.body)->nrcpt;
 	if (n > SPOOL_RCPT_MOST)
 		return -E2BIG;
 	if (!n)
 		return -EINVAL;
-	m->rcpt = calloc(n, sizeof *m->rcpt);
+	m->rcpt = queue_room(n, sizeof *m->rcpt);
 	if (!m->rcpt)
 		return -ENOMEM;
-	for (size_t i = 0; i < m->nseal; i++) {
-		const struct front_seal *f = m->seal[i].body;
+	for (const struct queue_seal *s = m->seal; s; s = s->next) {
+		const struct front_seal *f = s->in.body;
 
 		for (uint32_t k = 0; k < f->nrcpt; k++) {
 			if (!*f->rcpt[k].relay || !*f->rcpt[k].address)
@@ -398,7 +405,7 @@ static void
 seal(struct queue *q, struct ipc_in *in, const struct front_seal *f)
 {
 	struct queue_mail *m = *slot_of(q, f->token);
-	struct ipc_in *more;
+	struct queue_seal *more;
 	char id[SPOOL_ID_LEN + 1];
 	int err = 0;
 
@@ -407,15 +414,17 @@ seal(struct queue *q, struct ipc_in *in, const struct front_seal *f)
 		ipc_free(in);
 		return;
 	}
-	more = realloc(m->seal, (m->nseal + 1) * sizeof *more);
+	more = queue_room(1, sizeof *more);
 	if (!more) {
 		ipc_free(in);
 		fails(q, m, -ENOMEM);
 		return;
 	}
-	m->seal = more;
-	m->seal[m->nseal++] = *in;
+	more->in = *in;
 	*in = (struct ipc_in){0};
+	*m->seal_end = more;
+	m->seal_end = &more->next;
+	m->nseal++;
 	if (f->more)
 		return;
 	m->s = f;

@@ -111,6 +111,12 @@ enum queue_mail_at {
 	MAIL_OVER,                 /* its answer is to be told */
 };
 
+/* A seal as it came. */
+struct queue_seal {
+	struct queue_seal *next;
+	struct ipc_in in;
+};
+
 struct queue_mail {
 	struct queue_mail *slot;   /* of its token's number */
 	struct queue_mail *next, **prev; /* of all */
@@ -121,7 +127,7 @@ struct queue_mail {
 	struct spool_arrival *a;
 	bool arrived_told;
 	int err;                   /* of the arrival */
-	struct ipc_in *seal;       /* what the texts below point to */
+	struct queue_seal *seal, **seal_end; /* what the texts below point to */
 	size_t nseal;
 	const struct front_seal *s; /* the last, which counts */
 	struct spool_rcpt *rcpt;
@@ -231,6 +237,11 @@ struct queue {
 };
 
 /* ---- queue.c ---------------------------------------------------------------------- */
+
+/* n zeroed things of a mail, freed with it; NULL: no memory. Out of sight of gcc's analyser, which loses
+ * sight of a list's owner. */
+void *
+queue_room(size_t n, size_t size);
 
 /* The relay's row, made where it is missing; NULL: no memory, too many. */
 struct queue_relay *

@@ -131,6 +131,7 @@ mixed(struct buf *b, const struct queue_fate *f, size_t n, const char *id, bool 
 
 		if (!o)
 			o = first_of(f, n, RELAY_DEFERRED);
+		assert(o);
 		buf_printf(b, "%squeued as %s", sep, id);
 		if (c->nopen < n)
 			buf_printf(b, " for %zu", c->nopen);
@@ -229,7 +230,7 @@ queue_notify(const char *s)
 /* ---- reports to a sender ---------------------------------------------------------- */
 
 struct storm_row {
-	char *sender;
+	char sender[256];          /* a longer one is told apart by its beginning */
 	uint64_t since;            /* of the window */
 	unsigned went, left;
 	uint64_t used;             /* order of use */
@@ -255,8 +256,6 @@ queue_storm_new(unsigned most)
 struct queue_storm *
 queue_storm_free(struct queue_storm *s)
 {
-	for (size_t i = 0; s && i < s->n; i++)
-		free(s->row[i].sender);
 	free(s);
 	return NULL;
 }
@@ -268,20 +267,15 @@ queue_storm_passes(struct queue_storm *s, const char *sender, uint64_t now, unsi
 
 	*left = 0;
 	for (size_t i = 0; i < s->n && !r; i++) {
-		if (!strcasecmp(s->row[i].sender, sender))
+		if (!strncasecmp(s->row[i].sender, sender, sizeof r->sender - 1))
 			r = &s->row[i];
 		if (!old || s->row[i].used < old->used)
 			old = &s->row[i];
 	}
 	if (!r) {
-		char *copy = strdup(sender);
-
-		/* without memory it goes: a report too many harms less than one too few */
-		if (!copy)
-			return true;
 		r = s->n < QUEUE_REPORT_SENDERS ? &s->row[s->n++] : old;
-		free(r->sender);
-		*r = (struct storm_row){.sender = copy, .since = now};
+		*r = (struct storm_row){.since = now};
+		snprintf(r->sender, sizeof r->sender, "%s", sender);
 	}
 	r->used = ++s->used;
 	/* a clock set back begins anew as well */

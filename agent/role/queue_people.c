@@ -15,13 +15,13 @@ static const char *const state_word[] = {
 	[SPOOL_DELIVERED] = "delivered", [SPOOL_FAILED] = "failed", [SPOOL_DROPPED] = "dropped",
 };
 
-/* From outside to a terminal: a byte that is no printable ASCII becomes `?`. */
+/* From outside to a terminal: a byte that is no printable ASCII, nor one of `also`, becomes `?`. */
 static char
-seen(char c)
+seen(char c, const char *also)
 {
 	char out = '?';
 
-	if (c >= ' ' && c <= '~')
+	if ((c >= ' ' && c <= '~') || (c && strchr(also, c)))
 		out = c;
 	return out;
 }
@@ -30,7 +30,7 @@ static void
 plain(struct buf *b, const char *s)
 {
 	for (; s && *s; s++)
-		buf_chr(b, seen(*s));
+		buf_chr(b, seen(*s, ""));
 }
 
 static void
@@ -118,7 +118,7 @@ header(struct buf *b, const struct spool_message *m)
 			n = end - p;
 		for (ssize_t i = 0; i < n; i++)
 			if (p[i] != '\r')
-				buf_chr(b, p[i] == '\n' || p[i] == '\t' ? p[i] : seen(p[i]));
+				buf_chr(b, seen(p[i], "\n\t"));
 		buf_chr(b, '\n');
 	}
 	free(p);
@@ -240,7 +240,7 @@ trace_line(void *arg, const char *text)
 	struct buf *b = arg;
 
 	for (; *text; text++)
-		buf_chr(b, *text == '\t' ? *text : seen(*text));
+		buf_chr(b, seen(*text, "\t"));
 	buf_chr(b, '\n');
 }
 

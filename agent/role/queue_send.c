@@ -211,7 +211,7 @@ tell_send(struct queue *q, struct queue_send *s)
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct spool_rcpt *r = &of[s->which[i]];
 
-		rcpt[i] = (struct relay_rcpt){r->address, r->notify, r->orcpt, by_auth(q, s->relay, r->address)};
+		out.rcpt[i] = (struct relay_rcpt){r->address, r->notify, r->orcpt, by_auth(q, s->relay, r->address)};
 	}
 	err = ipc_send(q->opt->relay, RELAY_SEND, 0, &relay_ask_shape[RELAY_SEND], &out, &fd, 1);
 	close(fd);
