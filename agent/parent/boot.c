@@ -160,13 +160,8 @@ booted(struct op *o)
 	if (o->done.err) {
 		snprintf(p->trouble, sizeof p->trouble, "generation %u cannot be put in force: %s%s%s", from,
 		    strerror((int)o->done.err), *o->said ? ": " : "", o->said);
-		if (o->done.err == EBADMSG || o->done.err == EPROTO) {
-			/* this agent cannot read that plan: an older one may do */
-			state_set_aside(p->state, STATE_IN_HISTORY, from, "the role apply cannot read its plan");
-			p->boot_due = true;
-			op_fail(o, 3, "%s", p->trouble);
+		if (op_unreadable(o))
 			return;
-		}
 		p->boot_wait = p->boot_wait ? p->boot_wait * 2 : WAIT_LEAST;
 		if (p->boot_wait > WAIT_MOST)
 			p->boot_wait = WAIT_MOST;
@@ -183,6 +178,9 @@ booted(struct op *o)
 	p->boot_wait = 0;
 	p->names_due = true;
 	force_set(p, from, &o->about);
+	if (from != o->wanted)
+		snprintf(p->trouble, sizeof p->trouble, "generation %u cannot be read: generation %u is in force in its "
+		    "place; mailreevectl apply", o->wanted, from);
 	p->blocks_from = 0;
 	blocks_send(p);
 	parent_ready(p);
@@ -336,6 +334,26 @@ first(struct op *o)
 	op_compile(o, first_names);
 }
 
+/* The generation is there, or the one that takes its place. */
+static void
+boot_put(struct op *o)
+{
+	struct parent *p = o->p;
+
+	if (!o->target) {
+		log_say(LOG_IS_ERROR, NULL, "NO GENERATION CAN BE READ: the policy on disk is taken, whether or not it was "
+		    "ever applied here");
+		first(o);
+		return;
+	}
+	if (o->target != o->wanted) {
+		p->current = o->target;
+		p->waiting = false;
+	}
+	revert_arm(p);
+	op_put(o, booted);
+}
+
 void
 run_boot(struct op *o)
 {
@@ -386,31 +404,11 @@ run_boot(struct op *o)
 		first(o);
 		return;
 	}
-	err = op_load(o, STATE_IN_HISTORY, to);
-	while (err && n) {
-		if (list[n - 1] < to && was_good(p, list[n - 1])) {
-			log_say(LOG_IS_WARNING, NULL, "generation %u cannot be read (%s): %u is taken", to,
-			    strerror(-err), list[n - 1]);
-			err = op_load(o, STATE_IN_HISTORY, list[n - 1]);
-			if (!err) {
-				to = list[n - 1];
-				p->current = to;
-				p->waiting = false;
-			}
-		}
-		n--;
-	}
-	if (err) {
-		first(o);
-		return;
-	}
 	if (p->reverted_at_boot) {
 		p->reverted_at_boot = false;
 		/* it stays on the disk until the revert is in force */
 		o->drop_pending = true;
 	}
 	o->target = to;
-	revert_arm(p);
-	units_look(p, &o->about);
-	op_put(o, booted);
+	op_fetch(o, boot_put);
 }

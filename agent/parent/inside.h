@@ -207,6 +207,10 @@ struct op {
 	uint8_t digest[STATE_DIGEST]; /* of what the role apply holds */
 	char features[2048];
 	bool drop_pending;         /* BOOT: once it is in force */
+	struct state_about was;    /* op_again: before */
+	op_fn *after, *ready;      /* of op_again; of op_fetch */
+	uint32_t wanted;           /* op_fetch: the first that was tried */
+	bool made_again;           /* its plan was compiled from its text */
 	uint64_t report;           /* DRIFTED: the report's number */
 	op_fn *then;
 };
@@ -452,9 +456,23 @@ void
 op_settle(struct parent *p);
 const char *
 ask_error(int err);
-/* Loads the plan and the bundle of a generation into o. 0 or -errno. */
+/* Loads the plan and the bundle of a generation into o. 0; -EUCLEAN: the bundle, for the plan is damaged;
+ * or -errno. */
 int
 op_load(struct op *o, enum state_kind k, uint32_t n);
+/* Compiles the plan of a generation from the bundle in o, for its point; o->why tells why not. */
+void
+op_again(struct op *o, op_fn *then);
+/* fetch.c: loads generation o->target; where its plan cannot be read, makes it again from its text; where that
+ * cannot be either, takes the newest good one before. o->target is 0 in the end where there is none. */
+void
+op_fetch(struct op *o, op_fn *ready);
+/* After op_put(): goes on so where the role apply cannot read the plan. Whether it does. */
+bool
+op_unreadable(struct op *o);
+/* What is wrong with something of the state, for people. */
+const char *
+state_error(int err);
 const char *
 hex_of(const uint8_t *digest, char out[17]);
 

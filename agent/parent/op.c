@@ -201,6 +201,7 @@ op_end(struct op *o, uint32_t status)
 		if (held[i] >= 0)
 			close(held[i]);
 	state_about_free(&o->about);
+	state_about_free(&o->was);
 	free(o->text);
 	free(o->summary);
 	free(o->cut);

@@ -162,6 +162,9 @@ not_known(struct op *o)
 		    "again when it does");
 }
 
+static void
+go_to_made(struct op *o);
+
 /* The kernel has answered. */
 static void
 was_put(struct op *o)
@@ -178,7 +181,13 @@ was_put(struct op *o)
 	if (o->done.err) {
 		if (waits)
 			(void)state_pending_drop(p->state);
-		state_drop(p->state, STATE_IN_HISTORY, o->target);
+		if (o->target != p->current)
+			state_drop(p->state, STATE_IN_HISTORY, o->target);
+		/* one of an older agent's, to go back to */
+		if (o->done.err == EBADMSG && o->kind == CTL_ROLLBACK && !o->made_again && o->bundle >= 0) {
+			op_again(o, go_to_made);
+			return;
+		}
 		log_say(LOG_IS_ERROR, (struct log_field[]){{"REASON", why_put(o)}, {NULL, NULL}},
 		    "%s failed; what was in force stays", o->row->name);
 		if (o->done.err == ERESTART || o->done.err == ESTALE)
@@ -298,9 +307,10 @@ apply_saved(struct op *o)
 	static const uint8_t none[STATE_DIGEST];
 	int err = op_load(o, STATE_IN_PLANS, o->number);
 
-	if (err) {
+	/* it is compiled again in any case */
+	if (err && err != -EUCLEAN) {
 		op_fail(o, 1, "there is no saved plan %u: %s", o->number, err == -ENOENT ? "plan again" :
-		    strerror(-err));
+		    state_error(err));
 		return;
 	}
 	if (strcmp(o->about.boot, p->boot) != 0) {
@@ -409,6 +419,8 @@ reverted(struct op *o)
 	uint64_t late = now_us(CLOCK_BOOTTIME);
 	int err;
 
+	if (back && op_unreadable(o))
+		return;
 	if (o->done.err) {
 		snprintf(p->trouble, sizeof p->trouble, "generation %u cannot be reverted: %s", bad,
 		    why_put(o));
@@ -432,6 +444,7 @@ reverted(struct op *o)
 	if (err)
 		log_say(LOG_IS_WARNING, NULL, "pending cannot be removed: %s", strerror(-err));
 	p->removed = !back;
+	p->current = back;
 	(void)state_ended(p->state, bad, o->internal ? "reverted: not confirmed in time" : "rolled back");
 	log_say(LOG_IS_WARNING, NULL, "generation %u was %s: generation %u is in force again%s", bad,
 	    o->internal ? "not confirmed in time" : "rolled back", back, back ? "" : " (no rules)");
@@ -442,41 +455,29 @@ reverted(struct op *o)
 	op_end(o, 0);
 }
 
+static void
+back_put(struct op *o)
+{
+	if (o->target) {
+		op_put(o, reverted);
+		return;
+	}
+	o->done = (struct apply_done){.err = EBADMSG};
+	snprintf(o->said, sizeof o->said, "no earlier generation can be read");
+	o->made_again = o->unknown = false;
+	reverted(o);
+}
+
 /* Back to the generation before the one that waits. */
 static void
 go_back(struct op *o)
 {
-	struct parent *p = o->p;
-	uint32_t list[STATE_HISTORY + 8];
-	uint32_t n;
-	int err = 0;
-
-	o->target = p->pending.previous;
+	o->target = o->p->pending.previous;
 	if (!o->target) {
 		op_take_down(o, reverted);
 		return;
 	}
-	err = op_load(o, STATE_IN_HISTORY, o->target);
-	if (err == -EBADMSG || err == -ENOENT) {
-		/* it is damaged: the newest that is whole, older than what failed */
-		n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
-		while (n && err) {
-			o->target = list[--n];
-			if (o->target < p->pending.now && was_good(p, o->target))
-				err = op_load(o, STATE_IN_HISTORY, o->target);
-		}
-		if (!err)
-			log_say(LOG_IS_WARNING, NULL, "generation %u cannot be read; %u takes its place",
-			    p->pending.previous, o->target);
-	}
-	if (err) {
-		o->done = (struct apply_done){.err = (uint32_t)-err};
-		snprintf(o->said, sizeof o->said, "no earlier generation can be read");
-		reverted(o);
-		return;
-	}
-	units_look(p, &o->about);
-	op_put(o, reverted);
+	op_fetch(o, back_put);
 }
 
 void
@@ -488,6 +489,17 @@ run_revert(struct op *o)
 		return;
 	}
 	go_back(o);
+}
+
+/* Its plan was damaged, or cannot be read. */
+static void
+go_to_made(struct op *o)
+{
+	if (*o->why)
+		op_fail(o, 3, "the plan of that generation cannot be read, and its text cannot be compiled again: %s",
+		    o->why);
+	else
+		name_then_put(o);
 }
 
 /* Back to an older generation, o->target, as a new one. */
@@ -503,10 +515,12 @@ go_to(struct op *o)
 	o->about.how = strdup(how);
 	if (!o->cut)
 		o->cut = strdup("");
-	if (!err && (!o->about.how || !o->cut))
+	if ((!err || err == -EUCLEAN) && (!o->about.how || !o->cut))
 		err = -ENOMEM;
-	if (err)
-		op_fail(o, 3, "generation %u cannot be read: %s", o->target, strerror(-err));
+	if (err == -EUCLEAN)
+		op_again(o, go_to_made);
+	else if (err)
+		op_fail(o, 3, "generation %u cannot be read: %s", o->target, state_error(err));
 	else
 		name_then_put(o);
 }
@@ -538,8 +552,8 @@ run_rollback(struct op *o)
 		return;
 	}
 	err = op_load(o, STATE_IN_HISTORY, o->target);
-	if (err) {
-		op_fail(o, 3, "generation %u cannot be read: %s", o->target, strerror(-err));
+	if (err && err != -EUCLEAN) {
+		op_fail(o, 3, "generation %u cannot be read: %s", o->target, state_error(err));
 		return;
 	}
 	o->seconds = 0;

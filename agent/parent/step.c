@@ -191,7 +191,8 @@ void
 op_compile(struct op *o, op_fn *then)
 {
 	struct compile_job j = {.want = COMPILE_WANT_PLAN, .path = o->p->o->policy,
-	    .point = o->p->o->point, .connection = o->connection, .most = MOST_BOXES};
+	    .point = o->was.point ? o->was.point : o->p->o->point, .connection = o->connection,
+	    .most = MOST_BOXES};
 	int err;
 
 	if (o->bundle >= 0)
@@ -201,6 +202,51 @@ op_compile(struct op *o, op_fn *then)
 	    o->bundle >= 0, COMPILE_RESULT, compiled, o);
 	if (err)
 		trouble(o, 3, "the compile child cannot be started: %s", strerror(-err));
+}
+
+/* What was known of it stays known; the names' numbers are those of before until they are asked again. */
+static void
+compiled_again(struct op *o)
+{
+	struct state_about *a = &o->about, *b = &o->was;
+
+	o->soft = false;
+	if (*o->why) {
+		state_about_free(a);
+		*a = *b;
+		*b = (struct state_about){0};
+		o->after(o);
+		return;
+	}
+	for (uint32_t i = 0; i < a->nname; i++)
+		for (uint32_t k = 0; k < b->nname; k++)
+			if (a->name[i].kind == b->name[k].kind && !strcmp(a->name[i].name, b->name[k].name))
+				a->name[i].value = b->name[k].value;
+	free(a->how);
+	a->how = b->how;
+	b->how = NULL;
+	a->uid = b->uid;
+	a->pid = b->pid;
+	a->when = b->when;
+	a->kernel = b->kernel;
+	a->has_bundle = b->has_bundle;
+	memcpy(a->base, b->base, sizeof a->base);
+	memcpy(a->boot, b->boot, sizeof a->boot);
+	memcpy(a->bundle_sum, b->bundle_sum, sizeof a->bundle_sum);
+	state_about_free(b);
+	o->after(o);
+}
+
+void
+op_again(struct op *o, op_fn *then)
+{
+	state_about_free(&o->was);
+	o->was = o->about;
+	o->about = (struct state_about){0};
+	o->after = then;
+	o->soft = o->made_again = true;
+	o->why[0] = '\0';
+	op_compile(o, compiled_again);
 }
 
 /* ---- names ------------------------------------------------------------------------- */
@@ -512,16 +558,20 @@ op_load(struct op *o, enum state_kind k, uint32_t n)
 {
 	struct state *s = o->p->state;
 	size_t size;
+	bool damaged;
 	int fd, err;
 
 	state_about_free(&o->about);
 	put_fd(&o->plan, -1);
 	put_fd(&o->bundle, -1);
 	err = state_plan(s, k, n, false, &fd, &size);
-	if (err)
+	damaged = err == -EUCLEAN;
+	if (err && !damaged)
 		return err;
-	o->plan = as_memory(fd, size, "plan");
-	close(fd);
+	if (!damaged) {
+		o->plan = as_memory(fd, size, "plan");
+		close(fd);
+	}
 	err = state_plan(s, k, n, true, &fd, &size);
 	if (!err) {
 		o->bundle = as_memory(fd, size, "bundle");
@@ -529,7 +579,7 @@ op_load(struct op *o, enum state_kind k, uint32_t n)
 	} else if (err == -ENOENT) {
 		err = 0;           /* none was kept */
 	}
-	if (!err && o->plan < 0)
+	if (!err && o->plan < 0 && !damaged)
 		err = o->plan;
 	if (!err && o->bundle < -1)
 		err = o->bundle;
@@ -539,5 +589,19 @@ op_load(struct op *o, enum state_kind k, uint32_t n)
 		o->plan = -1;
 	if (o->bundle < 0)
 		o->bundle = -1;
-	return err;
+	return err ? err : damaged ? -EUCLEAN : 0;
+}
+
+const char *
+state_error(int err)
+{
+	switch (err) {
+	case -EBADMSG:
+		return "it is damaged, and was set aside";
+	case -EUCLEAN:
+		return "its plan is damaged";
+	case -ENOENT:
+		return "it is not there";
+	}
+	return strerror(-err);
 }

@@ -145,7 +145,7 @@ read_plan(struct ipc_in *in, const struct apply_do *q, int *err, char text[APPLY
 	}
 	if (r.wrong) {
 		snprintf(text, APPLY_WORDS, "this is no plan: %s", r.wrong);
-		*err = -EINVAL;
+		*err = -EBADMSG;
 		return apply_plan_free(p);
 	}
 	return p;

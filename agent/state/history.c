@@ -486,6 +486,32 @@ sum_file(int fd, const uint8_t want[STATE_DIGEST], size_t *size)
 	return memcmp(sum, want, STATE_DIGEST) == 0 ? 0 : -EBADMSG;
 }
 
+static bool
+bundle_whole(int dir, const struct state_about *a)
+{
+	int fd = openat(dir, "bundle", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	size_t size;
+	bool ok = fd >= 0 && !sum_file(fd, a->bundle_sum, &size);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+int
+state_plan_put(struct state *s, enum state_kind k, uint32_t n, const uint8_t *plan, size_t nplan,
+    struct state_about *a)
+{
+	int dir = open_one(s, k, n), err;
+
+	if (dir < 0)
+		return dir;
+	/* a death between the two leaves a sum that is wrong, and a bundle */
+	err = sum_bytes(plan, nplan, a->plan_sum) ? state_write(dir, "plan", plan, nplan, true) : -ENOMEM;
+	close(dir);
+	return err ? err : state_about_put(s, k, n, a);
+}
+
 int
 state_plan(struct state *s, enum state_kind k, uint32_t n, bool bundle, int *fd, size_t *size)
 {
@@ -503,6 +529,8 @@ state_plan(struct state *s, enum state_kind k, uint32_t n, bool bundle, int *fd,
 		err = errno == ENOENT || errno == ELOOP ? -EBADMSG : -errno;
 	else
 		err = sum_file(f, bundle ? a.bundle_sum : a.plan_sum, size);
+	if (err == -EBADMSG && !bundle && a.has_bundle && bundle_whole(dir, &a))
+		err = -EUCLEAN;
 	if (dir >= 0)
 		close(dir);
 	state_about_free(&a);

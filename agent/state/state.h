@@ -119,9 +119,16 @@ int
 state_about(struct state *s, enum state_kind k, uint32_t n, struct state_about *out);
 
 /* Gives the plan (or the bundle) of number n as a descriptor open for reading, whose bytes were
- * compared with their sum. The errors of state_about(). */
+ * compared with their sum. The errors of state_about(); -EUCLEAN: the plan is damaged, but its bundle, from
+ * which it can be made again, is whole, and nothing is set aside. */
 int
 state_plan(struct state *s, enum state_kind k, uint32_t n, bool bundle, int *fd, size_t *size);
+
+/* Writes the plan of number n anew, and what is known of it: a->plan_sum is set, the bundle stays. 0 or
+ * -errno. */
+int
+state_plan_put(struct state *s, enum state_kind k, uint32_t n, const uint8_t *plan, size_t nplan,
+    struct state_about *a);
 
 /* Writes how number n ended, a line. 0 or -errno. */
 int
