@@ -73,7 +73,7 @@ struct apply_done {
 	uint32_t err;              /* errno, 0: done and in force */
 	uint32_t gen;              /* the kernel's generation afterwards */
 	const char *text;          /* what failed, in words; "" */
-	uint64_t stage_us, swap_us; /* microseconds */
+	uint64_t stage_us, swap_us; /* microseconds, over all tries */
 	uint32_t changes;          /* objects made and deleted; 0: it was in force already */
 	uint32_t tries;            /* with other generations, ERESTART */
 };

@@ -140,7 +140,7 @@ apply_starved(struct apply *x);
 /* What became of it. */
 struct apply_result {
 	char text[APPLY_WORDS];    /* what failed; "" */
-	uint64_t stage_us, swap_us;
+	uint64_t stage_us, swap_us; /* over all tries */
 	uint32_t changes, tries;
 	bool edited;               /* in place */
 };

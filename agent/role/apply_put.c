@@ -283,7 +283,7 @@ try_edit(struct work *w, struct apply_plan *p, const struct nl_host *h, struct a
 	w->j.old = x->now->form;
 	w->j.in_place = x->in_place;
 	err = step(w, "edit", nl_edit);
-	w->r->swap_us = apply_clock() - since;
+	w->r->swap_us += apply_clock() - since;
 	w->r->edited = !err;
 	switch (-err) {
 	case 0:
@@ -318,12 +318,13 @@ stage_and_swap(struct work *w)
 	uint64_t since = apply_clock();
 	int err = step(w, "stage", nl_stage);
 
-	w->r->stage_us = apply_clock() - since;
+	/* a try on a stage that an earlier one has made takes no time */
+	w->r->stage_us += apply_clock() - since;
 	if (err)
 		return err;
 	since = apply_clock();
 	err = step(w, "swap", nl_swap);
-	w->r->swap_us = apply_clock() - since;
+	w->r->swap_us += apply_clock() - since;
 	return err;
 }
 

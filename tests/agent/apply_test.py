@@ -412,6 +412,30 @@ def others_commits_meanwhile_are_met_by_trying_again():
         assert r.do(LIST)['err'] == 0 and r.check()['in_force'] == 1
 
 
+def the_time_of_a_stage_is_that_of_all_its_tries():
+    """An audit's number 38: the last try, on a stage that is there, takes microseconds."""
+    fresh()
+    big = rig.list_policy(MAILREEVE, TMP, 'long', [f'10.{i // 256}.{i % 256}.{j}/32' for i in range(10000)
+                                                   for j in (0, 2)])
+    loop = 'while :; do echo "add table ip t; delete table ip t" | nft -f -; done'
+    with Role(DRIVE) as r:
+        calm = r.do(big)['stage_us']
+        assert r.do(HOST)['err'] == 0
+        p = subprocess.Popen(['sh', '-c', loop], start_new_session=True)
+        try:
+            tries = 0
+            for _ in range(12):
+                x = r.do(big)
+                assert x['err'] != 0 or x['stage_us'] > calm / 4, (calm, x)
+                tries += x['tries']
+                r.do(HOST)
+            print(f'  ({tries} tries for 12 plans)')
+            assert tries > 12
+        finally:
+            os.killpg(p.pid, 9)
+            p.wait()
+
+
 def a_kept_socket_owns_across_a_restart():
     fresh()
     with Role(DRIVE, '--keep-socket') as r:
