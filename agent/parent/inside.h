@@ -243,6 +243,7 @@ struct parent {
 	struct state *state;
 	int cgroup;                /* the folder below which units stand; -1 */
 	int run;                   /* the folder of sockets */
+	int lock;                  /* of the state's folder, held for life */
 	char boot[STATE_BOOT];
 	uint64_t started;          /* monotonic microseconds */
 	uid_t uid;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -72,6 +73,18 @@ folder(struct parent *p, const char *path, mode_t mode)
 	return fd;
 }
 
+/* Whether somebody listens at this socket. */
+static bool
+answers(const struct sockaddr_un *a, int type)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool yes = fd >= 0 && (!connect(fd, (const struct sockaddr *)a, sizeof *a) || errno == EAGAIN);
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
 int
 parent_listener(struct parent *p, const char *name, int type, mode_t mode, bool group)
 {
@@ -82,6 +95,10 @@ parent_listener(struct parent *p, const char *name, int type, mode_t mode, bool 
 	n = snprintf(a.sun_path, sizeof a.sun_path, "%s/%s", p->o->run, name);
 	if (n < 0 || (size_t)n >= sizeof a.sun_path)
 		return -ENAMETOOLONG;
+	if (answers(&a, type)) {
+		log_say(LOG_IS_ERROR, NULL, "another agent listens at %s", a.sun_path);
+		return -EADDRINUSE;
+	}
 	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -105,6 +122,42 @@ parent_listener(struct parent *p, const char *name, int type, mode_t mode, bool 
 		return err;
 	}
 	return fd;
+}
+
+/* Who holds the lock of an inode, by /proc/locks; 0: not known. */
+static unsigned
+holder(unsigned long inode)
+{
+	FILE *f = fopen("/proc/locks", "re");
+	unsigned pid = 0, x;
+	unsigned long i;
+	char line[256];
+
+	while (f && !pid && fgets(line, sizeof line, f))
+		if (sscanf(line, "%*u: FLOCK %*s %*s %u %*x:%*x:%lu", &x, &i) == 2 && i == inode)
+			pid = x;
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+/* Two agents on one state would each undo what the other does. The lock ends with this process, however
+ * that ends. */
+static int
+alone(struct parent *p, int dir)
+{
+	struct stat st;
+
+	p->lock = fcntl(dir, F_DUPFD_CLOEXEC, 3);
+	if (p->lock < 0)
+		return -errno;
+	if (!flock(p->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return -errno;
+	log_say(LOG_IS_ERROR, NULL, "another agent is at work on %s: pid %u", p->o->state,
+	    fstat(dir, &st) ? 0 : holder(st.st_ino));
+	return -EBUSY;
 }
 
 static void
@@ -476,6 +529,11 @@ open_all(struct parent *p)
 	dir = folder(p, p->o->state, 0700);
 	if (dir < 0)
 		return dir;
+	err = alone(p, dir);
+	if (err) {
+		close(dir);
+		return err;
+	}
 	snprintf(spool, sizeof spool, "%s/spool", p->o->state);
 	p->spool = folder(p, spool, 0700);
 	if (p->spool < 0) {
