@@ -276,14 +276,15 @@ look(struct apply *x, uint64_t now)
 	struct nl_sums sums;
 	struct nl_dump d;
 	uint32_t from = x->now ? x->gen : x->block_gen, plan;
+	bool blind;
 
 	if (x->now && apply_dump(x, a, x->now->plan->table, &d, &sums))
 		goto out;                  /* they are at it this moment: next time */
 	if (x->now)
 		nl_watch_look(x->now->watch, &d, &sums, x->now->flags, &diff, NULL);
 	plan = diff.n;
-	if (apply_block_look(x, &diff))
-		goto out;
+	/* what cannot be seen of the blocks keeps nobody from the plan: they are looked at again */
+	blind = apply_block_look(x, &diff) != 0;
 	if (x->now)
 		x->gen = d.genid;
 	x->look_again = false;
@@ -292,11 +293,12 @@ look(struct apply *x, uint64_t now)
 	/* or somebody has put it right */
 	x->bad_plan = plan || (x->bad_plan && x->bad_set);
 	x->bad_chain &= x->bad_plan;
-	x->bad_block = diff.n > plan;
+	if (!blind)
+		x->bad_block = diff.n > plan;
 	if (diff.n)
 		drift(x, &diff, from, x->now ? d.genid : x->block_gen, now);
 	else
-		x->drifted = x->bad_plan;
+		x->drifted = x->bad_plan || x->bad_block;
 out:
 	nl_diff_free(&diff);
 	arena_free(a);

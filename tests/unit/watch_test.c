@@ -518,6 +518,78 @@ a_table_of_blocks_that_was_touched_is_not_whole(void **state)
 	arena_free(a);
 }
 
+/* What nl_block() makes of `have`, as the kernel tells it with ms of each time gone, against `want`. */
+static uint32_t
+differences(const struct nl_blocked *have, uint32_t nhave, const struct nl_blocked *want,
+    uint32_t nwant, uint64_t gone, const char *says)
+{
+	struct arena *a = arena_new();
+	struct nl_diff diff = {0};
+	struct nl_dump d = {0};
+	struct nl_batch b;
+	uint32_t n;
+
+	assert_int_equal(nl_block(a, have, nhave, &made, &b), 0);
+	read_batch(a, &b, &d);
+	nl_batch_free(&b);
+	for (uint32_t i = 0; i < d.nset; i++)
+		for (uint32_t k = 0; k < d.set[i].nelem; k++)
+			if (d.set[i].elem[k].more) {
+				struct nl_elem_more *m = arena_of(a, struct nl_elem_more);
+
+				*m = *d.set[i].elem[k].more;
+				m->expires = m->timeout > gone ? m->timeout - gone : 0;
+				d.set[i].elem[k].more = m;
+			}
+	nl_block_compare(a, want, nwant, &d, 500, &diff);
+	n = diff.n;
+	if (says)
+		assert_non_null(strstr(diff.words.p, says));
+	nl_diff_free(&diff);
+	arena_free(a);
+	return n;
+}
+
+static void
+blocks_are_compared_by_what_they_refuse_and_when_they_end(void **state)
+{
+	const struct nl_blocked v[] = {
+		{{false, 10, 20}, 9000}, {{false, 15, 15}, 5000}, {{false, 18, 40}, 12000},
+		{{false, 100, UINT32_MAX}, 7000}, {{true, 1, 5}, 9000}, {{true, 6, U128_MAX}, 8000},
+	};
+	const uint32_t n = sizeof v / sizeof *v;
+	struct nl_blocked w[sizeof v / sizeof *v];
+
+	(void)state;
+	assert_int_equal(differences(v, n, v, n, 0, NULL), 0);
+	assert_int_equal(differences(v, n, v, n, 400, NULL), 0);
+	/* others make the same, cut otherwise */
+	const struct nl_blocked cut[] = {
+		{{false, 10, 12}, 9000}, {{false, 13, 17}, 9000}, {{false, 18, 40}, 12000},
+		{{false, 100, UINT32_MAX}, 7000}, {{true, 1, 5}, 9000}, {{true, 6, U128_MAX}, 8000},
+	};
+	assert_int_equal(differences(v, n, cut, n, 0, NULL), 0);
+	assert_int_equal(differences(v, n - 1, v, n, 0, "1 of the blocks in set block6 deleted"), 1);
+	assert_int_equal(differences(v, n, v, n - 1, 0, "1 block more in set block6"), 1);
+	assert_int_equal(differences(NULL, 0, v, n, 0, "deleted"), 2);
+	assert_int_equal(differences(v, n, NULL, 0, 0, "more in set"), 2);
+	memcpy(w, v, sizeof w);
+	w[3].ms += 501;
+	assert_int_equal(differences(v, n, w, n, 0, "end at another time"), 1);
+	w[3].ms -= 1;
+	assert_int_equal(differences(v, n, w, n, 0, NULL), 0);
+	w[3].range.lo++;
+	assert_int_equal(differences(v, n, w, n, 0, "1 block more in set block4"), 1);
+	/* what ends now may be there or not */
+	memcpy(w, v, sizeof w);
+	w[4].ms = 500;
+	assert_int_equal(differences(w, n, v + 5, 0, 0, NULL), 2);
+	assert_int_equal(differences(w + 4, 1, NULL, 0, 0, NULL), 0);
+	assert_int_equal(differences(NULL, 0, w + 4, 1, 0, NULL), 0);
+	/* one that never ends is none of ours */
+	assert_int_equal(differences(v, 1, v, 1, 9000, "end at another time"), 1);
+}
+
 int
 main(void)
 {
@@ -531,6 +603,7 @@ main(void)
 		cmocka_unit_test(what_others_have_is_told_apart_from_ours),
 		cmocka_unit_test(blocks_that_overlap_last_as_the_longest),
 		cmocka_unit_test(a_table_of_blocks_that_was_touched_is_not_whole),
+		cmocka_unit_test(blocks_are_compared_by_what_they_refuse_and_when_they_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
