@@ -420,8 +420,10 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 				continue;
 		}
 		if (e->owed) {
-			/* Told again should the report not come about. */
-			entry_attend(s, e, now + LATER);
+			/* Told again should the report not come about; what is pending still does not
+			   live the longer for it. */
+			uint64_t end = e->arrived + s->c.lifetime;
+			entry_attend(s, e, s->c.lifetime && end > now && end < now + LATER ? end : now + LATER);
 			ev->kind = SPOOL_EVENT_REPORT;
 			return 0;
 		}
