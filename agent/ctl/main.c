@@ -80,8 +80,8 @@ static const struct command command[] = {
 	{"pause", CTL_PAUSE, WORD_NONE, "[--for TIME]", 1 << OPT_FOR, false,
 	    "do not heal what others change, for 15 minutes or so long"},
 	{"resume", CTL_PAUSE, WORD_NONE, "", 0, false, "heal again"},
-	{"remove", CTL_REMOVE, WORD_NONE, "", 0, false,
-	    "take all rules down; they stay down until `apply`"},
+	{"remove", CTL_REMOVE, WORD_NONE, "[--force]", 1 << OPT_FORCE, false,
+	    "take all rules down; they stay down until `apply`. --force: even where that cannot be written down"},
 	{"queue list", CTL_QUEUE, WORD_NONE, "[--relay NAME] [--last N] [--json]",
 	    1 << OPT_RELAY | 1 << OPT_LAST | 1 << OPT_JSON, false,
 	    "the mail that waits, a line a message: number, arrival, bytes, state, recipients open/all, relay, "

@@ -273,7 +273,7 @@ struct parent {
 	struct force force;
 	bool waiting;              /* for a confirm */
 	struct state_pending pending;
-	bool revert_due, boot_due;
+	bool revert_due, hup_due;
 	uint64_t boot_wait;        /* between tries, microseconds */
 	uint64_t boot_at;          /* it is tried again then, monotonic microseconds; 0: it is not */
 	bool reverted_at_boot;     /* what waited to be confirmed is not what is put in force */

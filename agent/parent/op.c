@@ -218,10 +218,10 @@ op_end(struct op *o, uint32_t status)
 		if (r)
 			op_begin(r);
 	}
-	if (!p->changing && p->boot_due && !p->ending) {
-		struct op *b = op_own(p, OP_BOOT);
+	if (!p->changing && p->hup_due && !p->ending) {
+		struct op *b = op_own(p, OP_HUP);
 
-		p->boot_due = false;
+		p->hup_due = false;
 		if (b)
 			op_begin(b);
 	}

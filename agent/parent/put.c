@@ -164,6 +164,8 @@ not_known(struct op *o)
 
 static void
 go_to_made(struct op *o);
+static void
+rolled_away(struct parent *p, const struct op *o);
 
 /* The kernel has answered. */
 static void
@@ -197,6 +199,13 @@ was_put(struct op *o)
 		return;
 	}
 	if (waits) {
+		struct state_pending x = p->pending;
+
+		/* the time that sets took to be filled is not the administrator's */
+		x.realtime = now_us(CLOCK_REALTIME) + o->seconds * 1000000;
+		x.boottime = now_us(CLOCK_BOOTTIME) + o->seconds * 1000000;
+		if (!state_pending_put(p->state, &x))
+			p->pending = x;
 		p->waiting = true;
 		revert_arm(p);
 	} else {
@@ -207,6 +216,8 @@ was_put(struct op *o)
 		if (p->current && p->current != o->target) {
 			snprintf(text, sizeof text, "replaced by %u", o->target);
 			(void)state_ended(p->state, p->current, text);
+			if (o->kind == CTL_ROLLBACK)
+				rolled_away(p, o);
 		}
 		p->current = o->target;
 		p->removed = false;
@@ -525,11 +536,45 @@ go_to(struct op *o)
 		name_then_put(o);
 }
 
+/* Where the present generation comes from: one that a rollback made is the old one that it went back to. */
+static uint32_t
+lineage(struct parent *p)
+{
+	uint32_t n = p->current, to;
+	struct state_about a;
+
+	while (n && !state_about(p->state, STATE_IN_HISTORY, n, &a)) {
+		bool back = sscanf(a.how, "rollback to %" SCNu32, &to) == 1 && to && to < n;
+
+		state_about_free(&a);
+		if (!back)
+			break;
+		n = to;
+	}
+	return n;
+}
+
+/* Those between are no generations to go back to any more. */
+static void
+rolled_away(struct parent *p, const struct op *o)
+{
+	uint32_t list[STATE_HISTORY + 8], to = 0;
+	uint32_t n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
+	char text[64];
+
+	if (!o->about.how || sscanf(o->about.how, "rollback to %" SCNu32, &to) != 1)
+		return;
+	snprintf(text, sizeof text, "rolled back by %u", o->target);
+	for (uint32_t i = 0; i < n; i++)
+		if (list[i] > to && list[i] < o->target && was_good(p, list[i]))
+			(void)state_ended(p->state, list[i], text);
+}
+
 void
 run_rollback(struct op *o)
 {
 	struct parent *p = o->p;
-	uint32_t list[STATE_HISTORY + 8], n, back = o->number ? o->number : 1, seen = 0, i;
+	uint32_t list[STATE_HISTORY + 8], n, back = o->number ? o->number : 1, seen = 0, i, from;
 	int err;
 
 	if (p->waiting) {
@@ -540,15 +585,22 @@ run_rollback(struct op *o)
 			go_back(o);
 		return;
 	}
+	if (back >= STATE_HISTORY) {
+		op_fail(o, 2, "%d generations are kept: %d back at most", STATE_HISTORY, STATE_HISTORY - 1);
+		return;
+	}
 	n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
+	from = lineage(p);
 	for (i = n; i > 0 && seen < back; i--)
-		if ((!p->current || list[i - 1] < p->current) && was_good(p, list[i - 1])) {
+		if ((!from || list[i - 1] < from) && was_good(p, list[i - 1])) {
 			o->target = list[i - 1];
 			seen++;
 		}
 	if (seen < back) {
-		op_fail(o, 1, "%s before the present one: mailreevectl history",
-		    seen == 0 ? "there is no generation" : "there are not so many generations");
+		if (seen)
+			op_fail(o, 1, "there are only %u generations before the present one: mailreevectl history", seen);
+		else
+			op_fail(o, 1, "there is no generation before the present one: mailreevectl history");
 		return;
 	}
 	err = op_load(o, STATE_IN_HISTORY, o->target);
@@ -734,10 +786,11 @@ taken_down(struct op *o)
 	if (p->waiting) {
 		wait_over(p);
 		(void)state_pending_drop(p->state);
+		(void)state_ended(p->state, p->pending.now, "reverted: taken down before it was confirmed");
 	}
 	snprintf(text, sizeof text, "taken down by uid %u", o->uid);
-	if (p->force.number)
-		(void)state_ended(p->state, p->force.number, text);
+	if (p->current)
+		(void)state_ended(p->state, p->current, text);
 	p->current = 0;
 	p->removed = true;
 	p->nblock = 0;
@@ -755,8 +808,9 @@ run_remove(struct op *o)
 	int err = state_stage(o->p->state, 0);
 
 	o->seconds = 0;
-	if (err)
-		op_fail(o, 3, "it cannot be written down: %s; nothing was changed", strerror(-err));
+	if (err && !(o->flags & CTL_FORCE))
+		op_fail(o, 3, "it cannot be written down: %s; nothing was changed; --force takes the rules down all the "
+		    "same, until the agent is started anew", strerror(-err));
 	else
 		op_take_down(o, taken_down);
 }

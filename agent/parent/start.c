@@ -401,11 +401,13 @@ on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)
 		break;
 	case SIGHUP:
 		o = op_own(p, OP_HUP);
-		if (o)
+		if (o) {
 			op_begin(o);
-		else
-			log_say(LOG_IS_WARNING, NULL, "not reloaded: %s is being done",
+		} else {
+			p->hup_due = true;
+			log_say(LOG_IS_NOTICE, NULL, "reloaded later: %s is being done",
 			    p->changing ? p->changing->row->name : "too much");
+		}
 		break;
 	default:
 		log_say(LOG_IS_NOTICE, NULL, "told to end; the rules stay in the kernel");

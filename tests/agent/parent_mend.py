@@ -8,8 +8,12 @@ Each function below is a test; its name says what it guards.
 import datetime
 import hashlib
 import os
+import pathlib
 import re
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -46,6 +50,7 @@ def blocks_are_no_longer_than_made_whatever_the_date():
             a.start()
             a.ctl('block', '203.0.113.9', '--for', '1h')
             a.kill()
+            time.sleep(0.3)          # until its roles have ended
             rewrite(file, lambda t: re.sub(r'^block (\d+)', lambda m: f'block {int(m.group(1)) + by}', t, flags=re.M))
             nft('flush', 'ruleset')
             a.start(**({'MAILREEVE_BOOT_ID': boot} if boot else {}))
@@ -92,6 +97,156 @@ def an_address_has_one_spelling():
     verdict(a.ctl('unblock', '2001:db8:0:0::/48').status == 0 and not a.status()['blocked'], 'of a prefix')
     r = a.ctl('block', '203.0.113.9/24', '--for', '1h')
     verdict(r.status == 2 and r.err.count('203.0.113.9/24') == 1, 'what is none is told once', r)
+    a.end()
+
+
+def spoil(a, number, name='plan', sum_too=False):
+    """Breaks a part of a generation; sum_too: as an agent with another format of plans would have it."""
+    folder = a.state / 'history' / f'{number:06}'
+    b = b'X' + (folder / name).read_bytes()[1:]
+    (folder / name).write_bytes(b)
+    if sum_too:
+        rewrite(folder / 'about', lambda t: re.sub(rf'^{name}-sha256 .*$', f'{name}-sha256 ' +
+                                                   hashlib.sha256(b).hexdigest(), t, flags=re.M))
+
+
+def a_plan_that_cannot_be_read_is_made_again_from_its_text():
+    for sum_too in (False, True):
+        rig.new_net()
+        a = agent().start()
+        a.write(465)
+        a.kill()
+        spoil(a, 1, sum_too=sum_too)
+        nft('flush', 'ruleset')
+        a.start()
+        s = a.status()
+        verdict(refused_ports() == {25} and s['generation'] == 1 and s['in_force'] and not s['trouble'],
+                f'not the draft ({sum_too})', a.said())
+        verdict('compiled again' in a.said(), 'said so', a.said())
+        a.kill()
+        mark = len(a.said())
+        a.start()
+        verdict('compiled again' not in a.said()[mark:] and refused_ports() == {25}, 'once', a.said()[mark:])
+        a.ctl('apply')
+        a.kill()
+        spoil(a, 1, sum_too=sum_too)
+        a.start()
+        r = a.ctl('rollback')
+        verdict(r.status == 0 and refused_ports() == {25}, 'rollback over it', r)
+        verdict(a.ctl('check').status == 0 and a.ctl('drift', '--now').status == 0, 'check', a.ctl('check'))
+        a.end()
+
+
+def a_revert_finds_what_was_before_though_it_is_damaged():
+    for sum_too in (False, True):
+        rig.new_net()
+        a = agent().start()
+        a.write(465)
+        verdict(a.ctl('apply', '--confirm', '2s').status == 0 and refused_ports() == {465}, 'apply')
+        spoil(a, 1, sum_too=sum_too)
+        verdict(wait_for(lambda: refused_ports() == {25}, 5), 'reverted', a.said())
+        verdict(a.status()['generation'] == 1, 'to the same', a.status())
+        a.end()
+
+
+def no_draft_while_a_good_generation_is_left():
+    a = agent().start()
+    a.write(465)
+    a.ctl('apply')
+    a.write(587)
+    a.kill()
+    spoil(a, 2)
+    spoil(a, 2, 'bundle')
+    a.start()
+    s = a.status()
+    verdict(refused_ports() == {25} and s['generation'] == 1 and 'generation 2 cannot be read' in s['trouble'],
+            'the one before, loudly', s)
+    verdict(a.ctl('apply').status == 0 and not a.status()['trouble'] and refused_ports() == {587}, 'apply ends it')
+    a.kill()
+    for p in (a.state / 'history').iterdir():
+        if p.name.isdigit():
+            spoil(a, int(p.name))
+            spoil(a, int(p.name), 'bundle')
+    a.start()
+    verdict(refused_ports() == {587} and 'NO GENERATION CAN BE READ' in a.said(), 'none is left', a.said())
+    a.end()
+
+
+def a_second_agent_does_not_begin():
+    a = agent().start()
+    owner = nft('list', 'ruleset')
+    b = agent(folder=a.dir)
+    b.start(ready=False)
+    verdict(b.process.wait(10) == 2 and f'pid {a.process.pid}' in a.said(), 'refused, with the pid', a.said())
+    r = subprocess.run([DAEMON, '--policy', str(a.policy), '--state', str(a.dir / 'other'), '--run', str(a.run)],
+                       capture_output=True, text=True, timeout=20)
+    verdict(r.returncode == 2 and 'another agent listens' in r.stderr, 'nor on its sockets', r)
+    verdict(a.status()['in_force'] and nft('list', 'ruleset') == owner, 'the first goes on', a.said())
+    a.kill()
+    a.start()
+    verdict(a.status()['in_force'], 'a dead one holds nothing', a.said())
+    a.end()
+
+
+def a_rollback_never_brings_back_what_was_rolled_away():
+    a = agent().start()
+    for port in (465, 587):
+        a.write(port)
+        a.ctl('apply')
+    verdict(a.ctl('rollback').status == 0 and refused_ports() == {465}, 'once')
+    verdict('rolled back by 4' in a.ctl('history').out, 'said in the history', a.ctl('history'))
+    verdict(a.ctl('rollback').status == 0 and refused_ports() == {25}, 'twice')
+    r = a.ctl('rollback')
+    verdict(r.status == 1 and refused_ports() == {25}, 'and then there is none', r)
+    a.write(587)
+    a.ctl('apply')
+    verdict(a.ctl('rollback').status == 0 and refused_ports() == {25}, 'what was before a new one')
+    r = a.ctl('rollback', '50')
+    verdict(r.status == 2 and '49 back at most' in r.err, 'more than are kept', r)
+    a.end()
+
+
+def a_rollback_after_remove_passes_over_what_was_not_confirmed():
+    a = agent().start()
+    a.write(465)
+    a.ctl('apply', '--confirm', '1h')
+    a.ctl('remove')
+    h = a.ctl('history').out
+    verdict('taken down by uid' in h.splitlines()[0] and 'before it was confirmed' in h, 'history', h)
+    verdict(a.ctl('rollback').status == 0 and refused_ports() == {25}, 'rollback', a.said())
+    a.end()
+
+
+def rules_can_be_taken_down_on_a_full_disk():
+    d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
+    (d / 'state').mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(d / 'state')], check=True)
+    a = agent(folder=d).start()
+    with open(d / 'state' / 'fill', 'ab', 0) as f:
+        try:
+            while True:
+                f.write(b'x' * 4096)
+        except OSError:
+            pass
+    r = a.ctl('remove')
+    verdict(r.status == 3 and '--force' in r.err and refused_ports() == {25}, 'refused, with a way', r)
+    r = a.ctl('remove', '--force')
+    verdict(r.status == 0 and refused_ports() == set() and 'a restart brings' in r.err, 'forced', r)
+    a.stop()
+    subprocess.run(['umount', str(d / 'state')], check=True)
+    a.end()
+
+
+def a_reload_during_another_change_is_done_after_it():
+    a = agent().start()
+    a.write_large()
+    c = a.ctl_begin('apply')
+    wait_for(lambda: a.status()['at_work'] == 'apply', 5)
+    a.process.send_signal(signal.SIGHUP)
+    time.sleep(0.05)
+    a.write(587)
+    c.wait()
+    verdict(wait_for(lambda: refused_ports() == {587}, 10), 'reloaded', a.said())
     a.end()
 
 
