@@ -169,7 +169,7 @@ run_role(const char *name, int argc, char **argv)
 
 enum option {
 	OPT_POLICY, OPT_POINT, OPT_STATE, OPT_RUN, OPT_GROUP, OPT_USER, OPT_TEXTFILE, OPT_NO_OWNER,
-	OPT_CREDENTIALS, OPT_PORT, OPT_HOST,
+	OPT_CREDENTIALS, OPT_PORT, OPT_HOST, OPT_APART, OPT_STARTER,
 	OPT_HELP, OPT_MANUAL, OPT_VERSION, OPT_N
 };
 
@@ -194,6 +194,9 @@ static const struct option_row {
 	[OPT_PORT] = {"submission-port", "N", "take mail at another port than 587, for tests"},
 	[OPT_HOST] = {"host", "NAME", "this host's full name, in EHLO, Received and reports; as hostname(1) and "
 	    "/etc/hosts have it"},
+	[OPT_APART] = {"mail-apart", NULL, "the mail roles are started by another unit, mailreeve-mail.service"},
+	[OPT_STARTER] = {"mail-starter", NULL, "be that unit: start the mail roles for the mailreeved whose sockets "
+	    "are in --run"},
 	[OPT_HELP] = {"help", NULL, "print this help"},
 	[OPT_MANUAL] = {"manual", NULL, "print the manual page mailreeved(8) in roff"},
 	[OPT_VERSION] = {"version", NULL, "print the version"},
@@ -339,6 +342,16 @@ main(int argc, char **argv)
 			fprintf(stderr, "mailreeved: --submission-port takes a port, not '%s'\n", value[OPT_PORT]);
 			return 2;
 		}
+	}
+	o.apart = value[OPT_APART] != NULL;
+	if (value[OPT_STARTER]) {
+		status = run ? parent_apart(run) : 2;
+		free(policy);
+		free(state);
+		free(run);
+		free(credentials);
+		free(textfile);
+		return status;
 	}
 	o.submission_port = (uint16_t)port;
 	o.credentials = credentials;

@@ -68,6 +68,9 @@ jail_caps(uint64_t keep)
 		return -errno;
 	if (syscall(SYS_capget, &h, d))
 		return -errno;
+	/* who has nothing needs no call to give it up, which a service manager may have forbidden */
+	if (!keep && !(d[0].permitted | d[1].permitted | d[0].inheritable | d[1].inheritable))
+		return 0;
 	for (int i = 0; i < 2; i++) {
 		uint32_t k = (uint32_t)(keep >> (32 * i));
 		d[i].permitted &= k;
@@ -93,6 +96,8 @@ jail_caps_pass(uint64_t keep)
 			break;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) && errno != EINVAL)
 		return -errno;
+	if (!keep && !(d[0].permitted | d[1].permitted | d[0].inheritable | d[1].inheritable))
+		return 0;
 	for (int i = 0; i < 2; i++)
 		d[i].permitted = d[i].effective = d[i].inheritable = (uint32_t)(keep >> (32 * i));
 	if (syscall(SYS_capset, &h, d))

@@ -141,7 +141,7 @@ start(struct parent *p)
 
 	if (err)
 		return err;
-	err = starter_role(p, r, &w, &pair[1], 1);
+	err = starter_role(p, &p->watch, r, &w, &pair[1], 1);
 	close(pair[1]);
 	if (err) {
 		close(pair[0]);
@@ -157,5 +157,5 @@ watch_begin(struct parent *p)
 {
 	p->attempts = (struct role){.name = "attempts", .chan = -1, .p = p};
 	p->watch = (struct team){.name = "the role attempts", .role = {&p->attempts}, .n = 1, .start = start,
-	    .wanted = true};
+	    .starter = &p->starter, .wanted = true};
 }

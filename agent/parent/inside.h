@@ -63,6 +63,7 @@ struct team {
 	const char *name;
 	struct role *role[3];
 	unsigned n;
+	struct role *starter;      /* who starts them */
 	int (*start)(struct parent *p); /* 0, or -errno: what it began is ended by the team */
 	void (*fell)(struct parent *p); /* NULL */
 	bool wanted, up;
@@ -142,7 +143,6 @@ struct mail {
 	bool names_asked;
 	struct mail_question ask[MAIL_ASKS];
 	struct mail_said status, count[3]; /* of the queue; of each */
-	uint64_t said_at;          /* monotonic microseconds */
 };
 
 /* ---- clients -------------------------------------------------------------------- */
@@ -191,7 +191,7 @@ struct op {
 	int plan, bundle, record;  /* sealed memory files; -1 */
 	struct state_about about;
 	char *text, *summary, *cut; /* of the last job */
-	uint32_t errors, differences, more;
+	uint32_t errors, differences, more, unknown_regions;
 	uint32_t kernel;           /* generation */
 	uint32_t target;           /* generation of the state */
 	uint32_t want_gen;         /* that the kernel must be at */
@@ -249,6 +249,8 @@ struct parent {
 	uid_t uid;
 	gid_t gid, control;        /* who may control; (gid_t)-1: no group */
 	struct role apply, attempts, spawner, starter;
+	struct role apart;         /* the starter of the mail roles, where that is another unit: connected, or -1 */
+	int apart_fd;              /* it connects here; -1 */
 	uint32_t start_id;
 	struct team watch;         /* attempts alone */
 	struct mail mail;
@@ -295,7 +297,7 @@ struct parent {
 		uint64_t last_swap_us, heal_us, clients_refused, reverts;
 	} n;
 	char *foreign;             /* what other tables make of the policy; NULL: nothing */
-	uint32_t foreign_differences;
+	uint32_t foreign_differences, foreign_unknown; /* regions that are changed; that cannot be known */
 	bool foreign_asked;
 	char note[512];            /* what the role said at its start */
 	uint64_t check_us, checked_at; /* how long the last look took; when */
@@ -334,12 +336,15 @@ watch_begin(struct parent *p);
 /* team.c */
 int
 on_starter(sd_event_source *s, int fd, uint32_t events, void *arg);
+/* The starter of another unit connects. */
+int
+on_apart(sd_event_source *s, int fd, uint32_t events, void *arg);
 /* A listening socket of the loopback. 0 and *fd, or -errno. */
 int
 starter_bind(struct parent *p, const char *address, uint32_t port, int *fd);
 /* Starts the role with copies of these descriptors from 3 on. 0 or -errno. */
 int
-starter_role(struct parent *p, struct role *r, const struct start_role *w, const int *fd, uint32_t nfd);
+starter_role(struct parent *p, const struct team *t, struct role *r, const struct start_role *w, const int *fd, uint32_t nfd);
 void
 role_close(struct role *r);
 /* One of it has gone: all end, and are started again in a while. */
@@ -376,7 +381,7 @@ mail_asks_drop(struct parent *p, const void *arg);
 
 /* numbers.c: how the mail roles do, in words and figures */
 typedef void numbers_fn(void *arg);
-/* Asks the roles, unless that was done just now; fn is called once. */
+/* Asks the roles; fn is called once. */
 void
 mail_numbers(struct parent *p, numbers_fn *fn, void *arg);
 void
@@ -540,6 +545,9 @@ void
 run_queue(struct op *o);
 void
 when_text(uint64_t us, char out[32]);
+/* status.c: whether what is in force is for another point than the agent was started for. */
+bool
+other_point(const struct parent *p);
 
 /* report.c */
 void

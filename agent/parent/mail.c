@@ -402,7 +402,7 @@ role_begin(struct parent *p, struct role *r, uint32_t which, const int *fd, uint
 		arg[w.narg].text = args->v[w.narg];
 	all[0] = pair[1];
 	memcpy(all + 1, fd, nfd * sizeof fd[0]);
-	err = starter_role(p, r, &w, all, nfd + 1);
+	err = starter_role(p, &p->mail.team, r, &w, all, nfd + 1);
 	close(pair[1]);
 	if (err) {
 		close(pair[0]);
@@ -528,7 +528,8 @@ listen_all(struct parent *p)
 			m->nlistener++;
 		}
 	}
-	for (uint32_t i = 0; i < m->nlistener; i++) {
+	/* without its unit nothing can be bound, and nothing needs it */
+	for (uint32_t i = 0; i < m->nlistener && m->team.starter->chan >= 0; i++) {
 		struct mail_listener *l = &m->listener[i];
 		int err = 0;
 
@@ -706,7 +707,8 @@ mail_begin(struct parent *p)
 	struct role *all[] = {&m->queue, &m->relay, &m->front};
 	static const char *const name[] = {"queue", "relay", "front"};
 
-	m->team = (struct team){.name = "mail", .n = 3, .start = start, .fell = fell};
+	m->team = (struct team){.name = "mail", .n = 3, .start = start, .fell = fell,
+	    .starter = p->o->apart ? &p->apart : &p->starter};
 	m->local = -1;
 	for (int i = 0; i < 3; i++) {
 		*all[i] = (struct role){.name = name[i], .chan = -1, .p = p};

@@ -12,7 +12,7 @@
 #include "base/units.h"
 #include "parent/inside.h"
 
-enum { ANSWER_US = 2000000, FRESH_US = 100000 };
+enum { ANSWER_US = 2000000 };
 
 struct wish {
 	struct parent *p;
@@ -42,7 +42,6 @@ mail_numbers_forget(struct parent *p)
 	forget(&m->status);
 	for (int i = 0; i < 3; i++)
 		forget(&m->count[i]);
-	m->said_at = 0;
 }
 
 static void
@@ -50,7 +49,6 @@ one_less(struct wish *w)
 {
 	if (--w->left)
 		return;
-	w->p->mail.said_at = now_us(CLOCK_MONOTONIC);
 	w->fn(w->arg);
 	free(w);
 }
@@ -93,8 +91,7 @@ void
 mail_numbers(struct parent *p, numbers_fn *fn, void *arg)
 {
 	struct mail *m = &p->mail;
-	struct wish *w = m->team.up && (!m->said_at || now_us(CLOCK_MONOTONIC) - m->said_at > FRESH_US) ?
-	    malloc(sizeof *w) : NULL;
+	struct wish *w = m->team.up ? malloc(sizeof *w) : NULL;
 	struct role *all[] = {&m->queue, &m->relay, &m->front};
 
 	if (!w) {

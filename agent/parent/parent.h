@@ -23,6 +23,7 @@ struct parent_options {
 	uint16_t submission_port;
 	const char *host;          /* this host's full name; NULL: as the machine says */
 	bool no_owner;
+	bool apart;                /* the mail roles are another unit's: parent_apart() */
 	char *program;             /* a role's argv[0] */
 };
 
@@ -45,6 +46,12 @@ parent_spawner(int chan, const struct parent_self *self);
  * with it. The exit status. */
 int
 parent_starter(int chan, const struct parent_self *self);
+
+/* The same, of the mail roles alone, as a unit of its own: waits for the parent's socket in the folder run,
+ * connects, and serves it until it ends. Sockets that the service manager gave are handed over in place of
+ * new ones. The exit status. */
+int
+parent_apart(const char *run);
 
 /* A child that answers one question of the name service. The exit status. */
 int

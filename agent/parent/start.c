@@ -458,6 +458,8 @@ events(struct parent *p)
 		err = sd_event_add_io(p->ev, &p->spawner.io, p->spawner.chan, EPOLLIN, on_spawner, p);
 	if (err >= 0)
 		err = sd_event_add_io(p->ev, NULL, p->control_fd, EPOLLIN, on_control, p);
+	if (err >= 0 && p->apart_fd >= 0)
+		err = sd_event_add_io(p->ev, NULL, p->apart_fd, EPOLLIN, on_apart, p);
 	if (err >= 0)
 		err = sd_event_add_io(p->ev, NULL, p->metrics_fd, EPOLLIN, on_metrics, p);
 	if (err >= 0)
@@ -556,6 +558,8 @@ open_all(struct parent *p)
 		err = start_role(p, &p->spawner, "spawner");
 	if (err)
 		log_say(LOG_IS_ERROR, NULL, "a role cannot be started: %s", strerror(-err));
+	if (!err && p->o->apart && (p->apart_fd = parent_listener(p, "starter.sock", SOCK_SEQPACKET, 0600, false)) < 0)
+		err = p->apart_fd;
 	if (!err && (err = jail(p)))
 		log_say(LOG_IS_ERROR, NULL, "privileges cannot be given up: %s", strerror(-err));
 	if (!err && (err = state_open(dir, warn, p, &p->state)))
@@ -576,7 +580,7 @@ parent_run(const struct parent_options *o)
 	if (!p)
 		return 2;
 	*p = (struct parent){.o = o, .cgroup = -1, .run = -1, .control_fd = -1, .metrics_fd = -1,
-	    .apply.chan = -1, .spawner.chan = -1, .starter.chan = -1, .spool = -1,
+	    .apply.chan = -1, .spawner.chan = -1, .starter.chan = -1, .spool = -1, .apart.chan = -1, .apart_fd = -1,
 	    .started = now_us(CLOCK_MONOTONIC), .counters = BUF_INIT(1 << 20)};
 	watch_begin(p);
 	mail_begin(p);

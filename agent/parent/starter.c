@@ -16,7 +16,10 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/starter.h"
@@ -49,6 +52,7 @@ struct starter {
 	pid_t child[MOST_CHILDREN]; /* 0: free */
 	int fd[START_MOST_FDS];    /* given for the next role */
 	unsigned nfd;
+	int first, ngiven;         /* listening sockets of the service manager */
 };
 
 static void
@@ -122,7 +126,7 @@ start(struct starter *s, const struct start_role *r, struct start_done *d)
 
 /* A listening socket of the loopback: no other address is bound for whoever asks. */
 static int
-bound(const struct start_bind *b, uint32_t *err)
+bound(const struct starter *s, const struct start_bind *b, uint32_t *err)
 {
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)b->port)};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)b->port)};
@@ -134,6 +138,11 @@ bound(const struct start_bind *b, uint32_t *err)
 		*err = EINVAL;
 		return -1;
 	}
+	for (int i = 0; i < s->ngiven; i++)
+		if (sd_is_socket_sockaddr(s->first + i, SOCK_STREAM, six ? (struct sockaddr *)&v6 :
+		    (struct sockaddr *)&v4, six ? sizeof v6 : sizeof v4, 1) > 0 &&
+		    fcntl(s->first + i, F_SETFL, O_RDWR | O_NONBLOCK) == 0)
+			return fcntl(s->first + i, F_DUPFD_CLOEXEC, 3);
 	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
 	    (six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one)) ||
@@ -173,7 +182,7 @@ one(struct starter *s, struct ipc_in *in)
 		start(s, body, &d);
 		drop_fds(s);
 	} else if (in->type == START_BIND) {
-		fd = bound(body, &d.err);
+		fd = bound(s, body, &d.err);
 	} else {
 		end(s, body, &d);
 	}
@@ -206,10 +215,11 @@ reap(struct starter *s)
 	return err;
 }
 
-int
-parent_starter(int chan, const struct parent_self *self)
+static int
+serve(struct starter s)
 {
-	struct starter s = {.self = self, .chan = chan};
+	const struct parent_self *self = s.self;
+	int chan = s.chan;
 	struct ipc_in in;
 	sigset_t mask;
 	int err;
@@ -243,4 +253,38 @@ parent_starter(int chan, const struct parent_self *self)
 		if (err)
 			return err == -EPIPE ? 0 : 1;
 	}
+}
+
+int
+parent_starter(int chan, const struct parent_self *self)
+{
+	return serve((struct starter){.self = self, .chan = chan});
+}
+
+int
+parent_apart(const char *run)
+{
+	struct parent_self self = {.uid = geteuid(), .gid = getegid()};
+	struct starter s = {.self = &self, .chan = -1, .first = SD_LISTEN_FDS_START, .ngiven = sd_listen_fds(1)};
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct timespec pause = {.tv_nsec = 500000000};
+	int n = snprintf(a.sun_path, sizeof a.sun_path, "%s/starter.sock", run), fd;
+
+	if (n < 0 || (size_t)n >= sizeof a.sun_path)
+		return 2;
+	(void)sd_notify(0, "READY=1\nSTATUS=waits for mailreeved");
+	for (;;) {
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			return 1;
+		if (!connect(fd, (struct sockaddr *)&a, sizeof a))
+			break;
+		close(fd);
+		nanosleep(&pause, NULL);
+	}
+	if (fcntl(fd, F_SETFL, O_NONBLOCK))
+		return 1;
+	(void)sd_notify(0, "STATUS=starts the mail roles for mailreeved");
+	s.chan = fd;
+	return serve(s);
 }

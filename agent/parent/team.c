@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,7 +68,7 @@ told(struct parent *p, struct ipc_in *in)
 
 /* Asks, and waits for the answer, which comes at once. 0 or -errno. */
 static int
-ask(struct parent *p, uint32_t type, const void *body, const int *fd, uint32_t nfd, uint32_t *pid, int *out)
+ask(struct parent *p, struct role *st, uint32_t type, const void *body, const int *fd, uint32_t nfd, uint32_t *pid, int *out)
 {
 	const struct ipc_shape *s = &start_ask_shape[type];
 	uint32_t id = ++p->start_id ? p->start_id : ++p->start_id;
@@ -75,11 +76,11 @@ ask(struct parent *p, uint32_t type, const void *body, const int *fd, uint32_t n
 	struct ipc_in in;
 	int err;
 
-	if (p->starter.chan < 0)
+	if (st->chan < 0)
 		return -EPIPE;
-	err = ipc_send_wait(p->starter.chan, type, id, s->size ? s : NULL, body, fd, nfd, STARTER_MS);
+	err = ipc_send_wait(st->chan, type, id, s->size ? s : NULL, body, fd, nfd, STARTER_MS);
 	while (!err) {
-		err = ipc_recv_wait(p->starter.chan, &in, STARTER_MS);
+		err = ipc_recv_wait(st->chan, &in, STARTER_MS);
 		if (err != 1)
 			return err ? err : -EPIPE;
 		err = 0;
@@ -108,24 +109,61 @@ starter_bind(struct parent *p, const char *address, uint32_t port, int *fd)
 {
 	struct start_bind b = {.address = address, .port = port};
 
-	return ask(p, START_BIND, &b, NULL, 0, NULL, fd);
+	return ask(p, p->mail.team.starter, START_BIND, &b, NULL, 0, NULL, fd);
 }
 
 int
-starter_role(struct parent *p, struct role *r, const struct start_role *w, const int *fd, uint32_t nfd)
+starter_role(struct parent *p, const struct team *t, struct role *r, const struct start_role *w, const int *fd, uint32_t nfd)
 {
 	uint32_t pid = 0, k;
 	int err = 0;
 
 	for (uint32_t at = 0; at < nfd && !err; at += k) {
 		k = nfd - at < IPC_MOST_FDS ? nfd - at : IPC_MOST_FDS;
-		err = ask(p, START_GIVE, NULL, fd + at, k, NULL, NULL);
+		err = ask(p, t->starter, START_GIVE, NULL, fd + at, k, NULL, NULL);
 	}
 	if (!err)
-		err = ask(p, START_ROLE, w, NULL, 0, &pid, NULL);
+		err = ask(p, t->starter, START_ROLE, w, NULL, 0, &pid, NULL);
 	if (!err)
 		r->pid = (pid_t)pid;
 	return err;
+}
+
+/* The unit of the mail roles has ended, and they with it. */
+static void
+apart_gone(struct parent *p)
+{
+	struct team *t = &p->mail.team;
+
+	role_close(&p->apart);
+	for (unsigned i = 0; i < t->n; i++)
+		t->role[i]->pid = 0;
+	log_say(LOG_IS_ERROR, NULL, "the mail roles' unit has ended");
+	if (t->up && !*t->why)
+		snprintf(t->why, sizeof t->why, "the mail roles' unit has ended");
+	team_fell(p, t);
+}
+
+int
+on_apart(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct parent *p = arg;
+	struct ucred u = {0};
+	socklen_t n = sizeof u;
+	int k = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)s, (void)events;
+	if (k < 0)
+		return 0;
+	if (p->apart.chan >= 0 || getsockopt(k, SOL_SOCKET, SO_PEERCRED, &u, &n) ||
+	    (u.uid != 0 && u.uid != p->uid) || sd_event_add_io(p->ev, &p->apart.io, k, EPOLLIN, on_starter, p) < 0) {
+		close(k);
+		return 0;
+	}
+	p->apart.chan = k;
+	p->mail.team.due = 0;
+	mail_follow(p);
+	return 0;
 }
 
 int
@@ -142,6 +180,10 @@ on_starter(sd_event_source *s, int fd, uint32_t events, void *arg)
 	}
 	if (err == -EAGAIN || err == -EBADMSG)
 		return 0;
+	if (fd != p->starter.chan) {
+		apart_gone(p);
+		return 0;
+	}
 	role_gone(p, &p->starter);
 	log_say(LOG_IS_ERROR, NULL, "without the starter the agent ends; the rules stay in the kernel");
 	parent_end(p, 1);
@@ -215,7 +257,7 @@ kill_left(struct parent *p, struct team *t)
 		if (!k.pid)
 			continue;
 		log_say(LOG_IS_WARNING, NULL, "the role %s does not end: killed", t->role[i]->name);
-		(void)ask(p, START_KILL, &k, NULL, 0, NULL, NULL);
+		(void)ask(p, t->starter, START_KILL, &k, NULL, 0, NULL, NULL);
 	}
 	t->kill_at = now_us(CLOCK_MONOTONIC) + GRACE_US;
 }
@@ -235,6 +277,10 @@ team_tick(struct parent *p, struct team *t)
 	}
 	if (t->up || !t->wanted || now < t->due)
 		return;
+	if (t->starter->chan < 0) {
+		snprintf(t->why, sizeof t->why, "the unit mailreeve-mail.service does not run");
+		return;
+	}
 	t->began = now;
 	t->why[0] = '\0';
 	t->up = true;              /* so that what fails from here on is a fall */
@@ -255,7 +301,7 @@ team_wait(struct parent *p, struct team *t, uint64_t until)
 	struct ipc_in in;
 
 	while (any_left(t) && now_us(CLOCK_MONOTONIC) < until) {
-		int err = ipc_recv_wait(p->starter.chan, &in, 50);
+		int err = ipc_recv_wait(t->starter->chan, &in, 50);
 
 		if (err == 1) {
 			told(p, &in);

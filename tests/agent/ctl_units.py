@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The unit of the agent, judged by systemd: how exposed it is, and that it is well-formed.
+"""The units of the agent, judged by systemd: how exposed they are, and that they are well-formed.
 
-    ctl_units.py UNIT SYSUSERS
+    ctl_units.py SYSUSERS UNIT ...        (services; their sockets beside them)
 """
 import os
 import re
@@ -28,20 +28,25 @@ def analyze(*args):
 
 
 def main():
-    unit, sysusers = sys.argv[1:3]
-    said = analyze('security', '--offline=yes', unit)
-    figure = re.search(r'Overall exposure level for \S+: ([\d.]+)', said)
-    verdict(figure and float(figure[1]) <= MOST, f'exposure at most {MOST}', said[-400:])
-    print('exposure of mailreeved.service:', figure[1] if figure else '?')
+    sysusers, units = sys.argv[1], sys.argv[2:]
+    services = [u for u in units if u.endswith('.service')]
+    for unit in services:
+        said = analyze('security', '--offline=yes', unit)
+        figure = re.search(r'Overall exposure level for \S+: ([\d.]+)', said)
+        name = os.path.basename(unit)
+        verdict(figure and float(figure[1]) <= MOST, f'{name}: exposure at most {MOST}', said[-400:])
+        print(f'exposure of {name}:', figure[1] if figure else '?')
     with tempfile.TemporaryDirectory() as d:
-        text = open(unit).read()
-        # programs that are there, for those that are not installed here
-        text = re.sub(r'^(Exec\w+=)\S+', r'\1/bin/true', text, flags=re.M)
-        text = re.sub(r'^Documentation=.*\n', '', text, flags=re.M)
-        path = os.path.join(d, 'mailreeved.service')
-        with open(path, 'w') as f:
-            f.write(text)
-        said = '\n'.join(x for x in analyze('verify', path).splitlines() if 'mailreeved.service' in x)
+        paths = []
+        for unit in units:
+            text = open(unit).read()
+            # programs that are there, for those that are not installed here
+            text = re.sub(r'^(Exec\w+=)\S+', r'\1/bin/true', text, flags=re.M)
+            text = re.sub(r'^Documentation=.*\n', '', text, flags=re.M)
+            paths.append(os.path.join(d, os.path.basename(unit)))
+            with open(paths[-1], 'w') as f:
+                f.write(text)
+        said = '\n'.join(x for x in analyze('verify', *paths).splitlines() if 'mailreeve' in x)
         verdict(not said, 'well-formed', said)
         root = os.path.join(d, 'root')
         os.makedirs(os.path.join(root, 'etc'))
