@@ -27,8 +27,11 @@ send_queue(struct front *f, uint32_t type, const void *body, uint32_t id)
 		f->chan_full = true;
 		return -EAGAIN;
 	}
-	if (err && err != -EMSGSIZE)
+	if (err && err != -EMSGSIZE) {
+		if (err != -EPIPE && err != -ECONNRESET)
+			log_say(LOG_IS_ERROR, NULL, "the queue cannot be told: %s", strerror(-err));
 		f->gone = f->queue_gone = true;
+	}
 	return err;
 }
 
@@ -53,10 +56,12 @@ front_drop(struct front *f, uint64_t token)
 	if (!f->ndrop && !f->chan_full && !send_queue(f, FRONT_DROP, &d, 0))
 		return;
 	/* ARRIVE waits behind these, so there are never more than there were messages */
-	if (f->ndrop < sizeof f->drop / sizeof f->drop[0])
+	if (f->ndrop < sizeof f->drop / sizeof f->drop[0]) {
 		f->drop[f->ndrop++] = token;
-	else
+	} else {
+		log_say(LOG_IS_ERROR, NULL, "more messages were given up than there can be");
 		f->gone = true;
+	}
 }
 
 /* "SUCCESS,DELAY" */
@@ -330,6 +335,8 @@ read_some(struct front *f, int chan, const char *who, int (*take)(struct front *
 		if (err == -EAGAIN || err == -EINTR)
 			return;
 		if (!err || (err < 0 && err != -EBADMSG && err != -ENOMEM)) {
+			if (err && err != -ECONNRESET)
+				log_say(LOG_IS_ERROR, NULL, "the channel of the %s: %s", who, strerror(-err));
 			f->gone = true;
 			return;
 		}

@@ -336,6 +336,8 @@ from_front(struct rig *r)
 	const void *body = NULL;
 
 	if (got <= 0) {
+		if (got && got != -EAGAIN)
+			fprintf(stderr, "front_rig: from front: %s\n", strerror(-got));
 		r->over = got != -EAGAIN;
 		return;
 	}
