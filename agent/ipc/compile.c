@@ -29,6 +29,7 @@ static const struct ipc_field result_rows[] = {
 	{IPC_U32, offsetof(struct compile_result, warnings)},
 	{IPC_U32, offsetof(struct compile_result, err)},
 	{IPC_U32, offsetof(struct compile_result, differences)},
+	{IPC_U32, offsetof(struct compile_result, unknown)},
 	{IPC_U32, offsetof(struct compile_result, more)},
 	{IPC_U32, offsetof(struct compile_result, observe)},
 	{IPC_BYTES, offsetof(struct compile_result, digest),

@@ -60,6 +60,7 @@ struct compile_result {
 	uint32_t errors, warnings; /* diagnostics; with errors there is no plan */
 	uint32_t err;              /* errno of the machine, with `text` */
 	uint32_t differences;      /* COMPARE: boxes */
+	uint32_t unknown;          /* those of them that cannot be known */
 	uint32_t more;             /* 1: there are more than were told */
 	uint32_t observe;          /* 1: mode observe */
 	const uint8_t *digest;     /* of the plan */

@@ -178,6 +178,9 @@ booted(struct op *o)
 	p->boot_wait = 0;
 	p->names_due = true;
 	force_set(p, from, &o->about);
+	if (other_point(p))
+		log_say(LOG_IS_WARNING, NULL, "started for the point %s, but what is in force is for %s: it stays until "
+		    "`mailreevectl apply`", p->o->point, p->force.about.point);
 	if (from != o->wanted)
 		snprintf(p->trouble, sizeof p->trouble, "generation %u cannot be read: generation %u is in force in its "
 		    "place; mailreevectl apply", o->wanted, from);

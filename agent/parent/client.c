@@ -235,6 +235,24 @@ may(struct parent *p, int fd, struct ucred *u)
 	return false;
 }
 
+/* Its request may be here already, and closing with it unread would lose the answer; one that comes later is
+ * refused by the kernel, which mailreevectl takes for the same. */
+static void
+too_many(int fd)
+{
+	static const char text[] = "mailreeved: the agent has too many clients\n";
+	struct ctl_text t = {.bytes = (const uint8_t *)text, .n = sizeof text - 1};
+	struct ctl_end e = {.status = 3};
+	char room[16];
+
+	shutdown(fd, SHUT_RD);
+	while (recv(fd, room, sizeof room, MSG_DONTWAIT) > 0)
+		;
+	if (!ipc_send(fd, CTL_ERR, 0, &ctl_text_shape, &t, NULL, 0))
+		(void)ipc_send(fd, CTL_END, 0, &ctl_end_shape, &e, NULL, 0);
+	close(fd);
+}
+
 int
 on_control(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
@@ -250,7 +268,7 @@ on_control(sd_event_source *s, int fd, uint32_t events, void *arg)
 	allowed = may(p, k, &u);
 	c = p->nclient < MOST_CLIENTS ? calloc(1, sizeof *c) : NULL;
 	if (!c) {
-		close(k);
+		too_many(k);
 		return 0;
 	}
 	*c = (struct client){.p = p, .fd = k, .uid = u.uid, .pid = (uint32_t)u.pid,

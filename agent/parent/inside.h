@@ -192,6 +192,7 @@ struct op {
 	struct state_about about;
 	char *text, *summary, *cut; /* of the last job */
 	uint32_t errors, differences, more, unknown_regions;
+	uint32_t compare;          /* COMPILE_OWN_RULES, COMPILE_CHANGES: how op_compare() does */
 	uint32_t kernel;           /* generation */
 	uint32_t target;           /* generation of the state */
 	uint32_t want_gen;         /* that the kernel must be at */
@@ -569,8 +570,6 @@ void
 reports_free(struct parent *p);
 
 /* names.c */
-int
-cgroup_open(void);
 /* Sets the numbers of the units; whether any is another now. */
 bool
 units_look(struct parent *p, struct state_about *a);

@@ -80,6 +80,9 @@ plan_compare(struct op *o)
 	/* the text of a compilation that went well holds warnings */
 	if (o->text && *o->text)
 		op_err(o, "%s", o->text);
+	if (o->text)
+		*o->text = '\0';
+	o->compare = COMPILE_OWN_RULES | COMPILE_CHANGES;
 	op_compare(o, planned);
 }
 
@@ -143,6 +146,18 @@ drift_now(struct op *o)
 	op_end(o, o->differences ? 1 : 0);
 }
 
+/* The rules themselves are what the policy says: then, with all others that are loaded. */
+static void
+drift_own(struct op *o)
+{
+	if (o->differences) {
+		drift_now(o);
+		return;
+	}
+	o->compare = 0;
+	op_compare(o, drift_now);
+}
+
 static void
 drift_compare(struct op *o)
 {
@@ -156,8 +171,10 @@ drift_compare(struct op *o)
 	}
 	if (err)
 		op_fail(o, 3, "generation %u cannot be read: %s", o->p->force.number, state_error(err));
-	else
-		op_compare(o, drift_now);
+	else {
+		o->compare = COMPILE_OWN_RULES;
+		op_compare(o, drift_own);
+	}
 }
 
 void
@@ -180,10 +197,11 @@ run_drift(struct op *o)
 		if (p->report[i % KEPT_REPORTS].number == i)
 			drift_report(o, &p->report[i % KEPT_REPORTS]);
 	if (p->foreign) {
-		op_out(o, "other tables change what the policy says (foreign):\n");
+		op_out(o, "%s (foreign):\n", p->foreign_differences ? "other tables change what the policy says" :
+		    "what other tables make of the policy cannot be known");
 		op_text(o, p->foreign, strlen(p->foreign));
 	}
-	op_end(o, p->foreign ? 1 : 0);
+	op_end(o, p->foreign && p->foreign_differences ? 1 : 0);
 }
 
 /* ---- attempts ------------------------------------------------------------------------------------- */

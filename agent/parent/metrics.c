@@ -130,6 +130,8 @@ metrics_text(struct parent *p, struct buf *b)
 	    p->n.lost);
 	one(b, "foreign_differences", "gauge", "Regions of packets where other tables change the policy.",
 	    p->foreign ? p->foreign_differences : 0);
+	one(b, "foreign_unknown", "gauge", "Regions of packets where what other tables do cannot be known.",
+	    p->foreign ? p->foreign_unknown : 0);
 	one(b, "compile_errors_total", "counter", "Policies that did not compile.", p->n.compile_errors);
 	one(b, "clients_refused_total", "counter", "Control clients that may not control.",
 	    p->n.clients_refused);

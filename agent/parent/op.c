@@ -236,6 +236,7 @@ op_fail(struct op *o, uint32_t status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	op_err(o, "%s: %s\n", o->row->name, text);
+	/* the log puts the name before every line */
+	op_err(o, "%s%s%s\n", o->internal ? "" : o->row->name, o->internal ? "" : ": ", text);
 	op_end(o, status);
 }

@@ -53,6 +53,11 @@ parent_starter(int chan, const struct parent_self *self);
 int
 parent_apart(const char *run);
 
+/* The folder below which units stand, that of version 2 of control groups also where version 1 is beside it; an
+ * O_PATH descriptor, or -1. */
+int
+cgroup_open(void);
+
 /* A child that answers one question of the name service. The exit status. */
 int
 parent_names(int chan);

@@ -40,7 +40,8 @@ foreign_told(struct op *o)
 		op_end(o, 0);
 		return;
 	}
-	p->foreign_differences = o->differences;
+	p->foreign_differences = o->differences - o->unknown_regions;
+	p->foreign_unknown = o->unknown_regions;
 	free(p->foreign);
 	p->foreign = o->differences ? o->text : NULL;
 	if (o->differences)
@@ -51,7 +52,8 @@ foreign_told(struct op *o)
 		p->n.foreign++;
 		snprintf(n, sizeof n, "%u", o->differences);
 		log_say(LOG_IS_WARNING, (struct log_field[]){{"DIFFERENCES", n}, {"KIND", "foreign"},
-		    {NULL, NULL}}, "other tables change what the policy says: %s", o->summary ? o->summary : "");
+		    {NULL, NULL}}, "%s: %s", p->foreign_differences ? "other tables change what the policy says" :
+		    "what other tables make of the policy cannot be known", o->summary ? o->summary : "");
 	} else if (was) {
 		log_say(LOG_IS_NOTICE, NULL, "other tables change nothing of the policy any more");
 	}
@@ -170,6 +172,7 @@ run_drifted(struct op *o)
 		drift_told(o);
 		return;
 	}
+	o->compare = COMPILE_OWN_RULES;
 	op_compare(o, drift_told);
 }
 
@@ -289,6 +292,8 @@ report_event(struct parent *p, struct ipc_in *in)
 			p->n.heal_us = e->us;
 			if (last)
 				last->healed_us = e->us ? e->us : 1;
+			/* what was found while it was not healed may have been that */
+			foreign_soon(p, TICK_US);
 		} else {
 			p->n.heal_failures++;
 			if (last)

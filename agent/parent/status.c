@@ -22,6 +22,12 @@ disk_of(const struct op *o)
 	    DISK_SAME : DISK_OTHER;
 }
 
+bool
+other_point(const struct parent *p)
+{
+	return *p->o->point && p->force.number && strcmp(p->o->point, p->force.about.point) != 0;
+}
+
 static uint64_t
 left_of(const struct parent *p)
 {
@@ -87,6 +93,9 @@ in_words(struct op *o)
 	} else {
 		op_out(o, "in force     NOTHING\n");
 	}
+	if (other_point(p))
+		op_out(o, "POINT        started for %s, but what is in force is for %s: mailreevectl apply\n", p->o->point,
+		    a->point);
 	switch (disk_of(o)) {
 	case DISK_SAME:
 		op_out(o, "on disk      %s, the same\n", p->o->policy);
@@ -115,10 +124,13 @@ in_words(struct op *o)
 		op_out(o, "             %s\n", p->note);
 	op_out(o, "drift        %s\n", drift_word(p, room));
 	op_out(o, "foreign      ");
-	if (p->foreign)
+	if (p->foreign && p->foreign_differences)
 		op_out(o, "OTHER TABLES CHANGE WHAT THE POLICY SAYS, %u difference%s: mailreevectl drift\n",
 		    p->foreign_differences, p->foreign_differences == 1 ? "" : "s");
-	else
+	if (p->foreign && p->foreign_unknown)
+		op_out(o, "%swhat other tables do to %u region%s of packets cannot be known: mailreevectl drift\n",
+		    p->foreign_differences ? "             " : "", p->foreign_unknown, p->foreign_unknown == 1 ? "" : "s");
+	if (!p->foreign)
 		op_out(o, "other tables change nothing of it\n");
 	op_out(o, "attempts     %" PRIu64 " packets refused and told%s\n", report_packets(p),
 	    p->attempts.chan < 0 ? "; THE ROLE ATTEMPTS HAS ENDED and is started again" : "");
@@ -203,6 +215,7 @@ as_json(struct op *o)
 	put_number(&b, "heals", p->n.heals);
 	put_number(&b, "heal_failures", p->n.heal_failures);
 	put_number(&b, "foreign_differences", p->foreign ? p->foreign_differences : 0);
+	put_number(&b, "foreign_unknown", p->foreign ? p->foreign_unknown : 0);
 	put_number(&b, "attempts", report_packets(p));
 	put_bool(&b, "attempts_up", p->attempts.chan >= 0);
 	put_number(&b, "attempts_restarts", p->watch.deaths);
@@ -229,7 +242,8 @@ told(void *arg)
 	struct op *o = arg;
 	struct parent *p = o->p;
 	bool good = !p->trouble[0] && p->force.number && !o->checked.err && o->checked.in_force &&
-	    !p->foreign && mail_well(p);
+	    !(p->foreign && p->foreign_differences) && mail_well(p) && disk_of(o) == DISK_SAME && !other_point(p) &&
+	    p->paused_until <= now_us(CLOCK_REALTIME) && p->attempts.chan >= 0 && !p->blocks_lost;
 
 	if (o->flags & CTL_JSON)
 		as_json(o);

@@ -117,6 +117,7 @@ take_result(struct op *o, struct ipc_in *in, const struct compile_result *r)
 	}
 	o->errors = r->errors;
 	o->differences = r->differences;
+	o->unknown_regions = r->unknown;
 	o->more = r->more;
 	if (!err && !again(&o->summary, r->summary))
 		err = -ENOMEM;
@@ -146,8 +147,8 @@ compiled(void *arg, struct ipc_in *in, const char *why)
 		err = -EBADMSG;
 	if (err || r->err) {
 		p->n.compile_errors++;
-		snprintf(p->compile_error, sizeof p->compile_error, "the policy could not be compiled: %s%s%s",
-		    strerror(err ? -err : (int)r->err), *r->summary ? ": " : "", r->summary);
+		snprintf(p->compile_error, sizeof p->compile_error, "the policy could not be compiled: %s",
+		    err || !*r->summary ? strerror(err ? -err : (int)r->err) : r->summary);
 		trouble(o, 3, "%s", p->compile_error);
 		return;
 	}
@@ -380,9 +381,8 @@ compared(void *arg, struct ipc_in *in, const char *why)
 	r = body;
 	err = take_result(o, in, r);
 	if (err || r->err || r->errors) {
-		trouble(o, 3, "the comparison failed: %s%s%s", err ? strerror(-err) : r->err ?
-		    strerror((int)r->err) : "the policy does not compile",
-		    *r->summary ? ": " : "", r->summary);
+		trouble(o, 3, "the comparison failed: %s", err ? strerror(-err) : *r->summary ? r->summary :
+		    r->err ? strerror((int)r->err) : "the policy does not compile");
 		return;
 	}
 	o->then(o);
@@ -404,6 +404,7 @@ op_compare(struct op *o, op_fn *then)
 	}
 	if (o->p->nblock || o->p->blocks_lost)
 		j.want |= COMPILE_PASS_BLOCKS;
+	j.want |= o->compare;
 	j.nname = apply_names(&o->about, v);
 	err = job_start(o->p, SPAWN_COMPILE, COMPILE_JOB, &compile_job_shape, &j, fd, 2, COMPILE_RESULT,
 	    compared, o);

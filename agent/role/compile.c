@@ -390,6 +390,8 @@ compare(struct work *w)
 	w->r.differences = (uint32_t)p.nregion;
 	w->r.more = p.truncated;
 	for (size_t i = 0; i < p.nregion; i++)
+		w->r.unknown += p.region[i].kind == PROVE_UNKNOWN;
+	for (size_t i = 0; i < p.nregion; i++)
 		if (job->want & COMPILE_CHANGES)
 			region_change(&w->text, w->a, w->c.flow, w->c.text, &p.region[i], true);
 		else

@@ -250,6 +250,80 @@ def a_reload_during_another_change_is_done_after_it():
     a.end()
 
 
+def status_exits_1_with_anything_amiss():
+    a = agent().start()
+    verdict(a.ctl('status').status == 0, 'all is well', a.ctl('status'))
+    a.ctl('pause', '--for', '1h')
+    verdict(a.ctl('status').status == 1, 'paused', a.ctl('status'))
+    a.ctl('resume')
+    verdict(a.ctl('status').status == 0, 'resumed', a.ctl('status'))
+    whole = a.policy.read_text()
+    for text in (whole.replace('[25]', '[465]'), whole.replace('outbound:', 'outbond:')):
+        a.policy.write_text(text)
+        verdict(a.ctl('status').status == 1, 'the disk is not in force', a.ctl('status'))
+    a.end()
+
+
+def another_point_than_that_in_force_is_said():
+    a = agent(options=['--point', 'host'])
+    body = rig.POLICY.format(name='two', port=25, mode='')
+    second = body[body.index('  host:'):].replace('  host:', '  other:', 1).replace('shut', 'closed').replace('25', '465')
+    a.policy.write_text(body + second)
+    a.start()
+    verdict(a.status()['point'] == 'host' and a.ctl('status').status == 0, 'host', a.said())
+    a.kill()
+    a.options = [x if x != 'host' else 'other' for x in a.options]
+    a.start()
+    r = a.ctl('status')
+    verdict(refused_ports() == {25} and r.status == 1 and 'started for other' in r.out and
+            'started for the point other' in a.said(), 'said, and what is in force stays', r)
+    verdict(a.ctl('apply').status == 0 and refused_ports() == {465} and a.ctl('status').status == 0, 'apply', a.said())
+    a.end()
+
+
+def what_cannot_be_known_is_no_change():
+    a = agent(port=None)
+    a.write_text('roaming: {ports: [submission], to: anywhere}\notherwise: {deny: true, log: true}')
+    a.start()
+    time.sleep(1.5)
+    nft('-f', '-', text='table inet odd { chain c { type filter hook output priority -350; policy accept; '
+        'tcp dport 587 meta rtclassid 7 drop; }; }')
+    verdict(wait_for(lambda: a.status()['foreign_unknown'] > 0, 8, 0.2), 'found', a.ctl('drift', '--now'))
+    s, r = a.status(), a.ctl('status')
+    verdict(s['foreign_differences'] == 0 and 'cannot be known' in r.out and 'CHANGE' not in r.out and r.status == 0,
+            'not as a change', r)
+    verdict('mailreeve_foreign_unknown ' in a.ctl('metrics').out and a.ctl('drift').status == 0, 'in metrics')
+    a.end()
+
+
+def too_many_clients_are_told_so():
+    a = agent().start()
+    idle = [rig.connect(a) for _ in range(16)]
+    for _ in range(20):
+        r = a.ctl('status')
+        verdict(r.status == 3 and 'too many clients' in r.err, 'told', r)
+    for s in idle:
+        s.close()
+    verdict(wait_for(lambda: a.ctl('status').status == 0, 5), 'room again', a.said())
+    a.end()
+
+
+def each_role_has_its_name():
+    a = agent().start()
+    for role, pid in ((r, p) for r, p in a.roles().items() if r not in ('compile', 'names')):
+        name = pathlib.Path(f'/proc/{pid}/comm').read_text().strip()
+        verdict(name == f'mreeve-{role}'[:15], role, name)
+    a.end()
+
+
+def plan_tells_what_stops_being_refused():
+    a = agent().start()
+    a.write(587)
+    r = a.ctl('plan')
+    verdict(r.status == 1 and 'port      25' in r.out and 'port      587' in r.out, 'both ways', r)
+    a.end()
+
+
 TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__module__', '') == '__main__'
          and k not in ('agent', 'rewrite', 'kernel_seconds', 'spoil')]
 

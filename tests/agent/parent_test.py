@@ -46,7 +46,7 @@ def apply_history_and_rollback():
     a = agent().start()
     for port in (465, 587):
         a.write(port)
-        verdict(a.ctl('status').status == 0 and a.status()['on_disk'] == 'other', 'disk is not in force')
+        verdict(a.ctl('status').status == 1 and a.status()['on_disk'] == 'other', 'disk is not in force')
         r = a.ctl('apply')
         verdict(r.status == 0 and refused_ports() == {port}, f'apply {port}', r)
     h = a.ctl('history')
