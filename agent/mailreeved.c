@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -49,7 +50,7 @@ start_attempts(const struct start *s)
 	struct role_attempts r = {.chan = CHAN, .uid = s->uid, .gid = s->gid,
 	    .nflog = nflog_open(PLAN_LOG_GROUP), .diag = peer_open(),
 	    .proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC),
-	    .cgroup = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC),
+	    .cgroup = cgroup_open(),
 	    .passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC)};
 
 	if (r.nflog < 0 || r.diag < 0) {
@@ -83,7 +84,7 @@ start_front(const struct start *s)
 {
 	int listener[START_MOST_FDS];
 	struct role_front r = {.parent = CHAN, .queue = CHAN + 1, .listener = listener, .uid = s->uid,
-	    .gid = s->gid, .diag = peer_open(), .cgroup = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC),
+	    .gid = s->gid, .diag = peer_open(), .cgroup = cgroup_open(),
 	    .proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)};
 
 	for (unsigned i = 2; i < s->nfds && i < START_MOST_FDS; i++)
@@ -143,6 +144,7 @@ static int
 run_role(const char *name, int argc, char **argv)
 {
 	struct start s = {.uid = geteuid(), .gid = getegid()};
+	char comm[16];             /* the kernel takes 15 bytes */
 
 	for (int i = 2; i < argc; i++) {
 		if (!strncmp(argv[i], "--uid=", 6))
@@ -158,6 +160,9 @@ run_role(const char *name, int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
 		if (!strcmp(name, roles[i].name)) {
+			/* so that they can be told apart: nft, ps and logs would say "exe" */
+			snprintf(comm, sizeof comm, "mreeve-%s", name);
+			prctl(PR_SET_NAME, comm, 0, 0, 0);
 			log_begin(roles[i].who);
 			return roles[i].run(&s);
 		}
