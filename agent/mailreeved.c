@@ -31,8 +31,6 @@ struct start {
 	gid_t gid;
 	bool no_owner;
 	unsigned nfds;             /* from CHAN on */
-	const char *arg[START_MOST_ARGS];
-	unsigned narg;
 };
 
 static int
@@ -68,15 +66,6 @@ start_queue(const struct start *s)
 	    .uid = s->uid, .gid = s->gid};
 
 	return s->nfds == 4 ? role_queue(&r) : 2;
-}
-
-static int
-start_relay(const struct start *s)
-{
-	struct role_relay r = {.parent = CHAN, .queue = CHAN + 1, .ca = s->arg, .nca = s->narg, .uid = s->uid,
-	    .gid = s->gid};
-
-	return s->nfds == 2 ? role_relay(&r) : 2;
 }
 
 static int
@@ -132,7 +121,6 @@ static const struct role_row {
 	{"apply", "mailreeved apply", start_apply},
 	{"attempts", "mailreeved attempts", start_attempts},
 	{"queue", "mailreeved queue", start_queue},
-	{"relay", "mailreeved relay", start_relay},
 	{"front", "mailreeved front", start_front},
 	{"compile", "mailreeved compile", start_compile},
 	{"spawner", "mailreeved spawner", start_spawner},
@@ -155,8 +143,6 @@ run_role(const char *name, int argc, char **argv)
 			s.no_owner = true;
 		else if (!strncmp(argv[i], "--fds=", 6))
 			s.nfds = (unsigned)strtoul(argv[i] + 6, NULL, 10);
-		else if (!strncmp(argv[i], "--arg=", 6) && s.narg < START_MOST_ARGS)
-			s.arg[s.narg++] = argv[i] + 6;
 	}
 	for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
 		if (!strcmp(name, roles[i].name)) {

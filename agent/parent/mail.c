@@ -186,7 +186,8 @@ send_policy(struct parent *p)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (err) {
+	/* one that has died is started again, and told then */
+	if (err && err != -EPIPE) {
 		snprintf(text, sizeof text, "the policy cannot be told to the mail roles: %s", strerror(-err));
 		trouble(p, text);
 	}

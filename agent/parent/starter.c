@@ -38,12 +38,13 @@ enum {
 
 static const struct {
 	const char *name;
+	const char *program;       /* beside this one; NULL: this one */
 	uint64_t caps;             /* passed on; the role drops them when it has opened what it needs */
 } row[START_NWHICH] = {
-	[START_ATTEMPTS] = {"attempts", 1ull << NET_ADMIN_BIT},
-	[START_QUEUE] = {"queue", 0},
-	[START_RELAY] = {"relay", 0},
-	[START_FRONT] = {"front", 0},
+	[START_ATTEMPTS] = {"attempts", NULL, 1ull << NET_ADMIN_BIT},
+	[START_QUEUE] = {"queue", NULL, 0},
+	[START_RELAY] = {"relay", "mailreeve-relay", 0},
+	[START_FRONT] = {"front", NULL, 0},
 };
 
 struct starter {
@@ -52,6 +53,7 @@ struct starter {
 	pid_t child[MOST_CHILDREN]; /* 0: free */
 	int fd[START_MOST_FDS];    /* given for the next role */
 	unsigned nfd;
+	int program[START_NWHICH]; /* opened once, so that an upgrade mixes no versions */
 	int first, ngiven;         /* listening sockets of the service manager */
 };
 
@@ -70,7 +72,9 @@ become(struct starter *s, const struct start_role *r)
 	char args[START_MOST_ARGS][IPC_MOST_TEXT + 8];
 	char *argv[START_MOST_ARGS + 6];
 	sigset_t none;
-	int n = 0, high = FIRST_FD + START_MOST_FDS;
+	int n = 0, high = FIRST_FD + START_MOST_FDS + 1;
+	/* out of the way first: what it has now may be where a role's descriptors go */
+	int program = fcntl(s->program[r->which], F_DUPFD_CLOEXEC, high);
 
 	snprintf(role, sizeof role, "--role=%s", row[r->which].name);
 	snprintf(uid, sizeof uid, "--uid=%u", s->self->uid);
@@ -93,11 +97,12 @@ become(struct starter *s, const struct start_role *r)
 		if (dup2(s->fd[i], FIRST_FD + (int)i) < 0)
 			_exit(126);
 	sigemptyset(&none);
-	if (sigprocmask(SIG_SETMASK, &none, NULL) || jail_caps_pass(row[r->which].caps) ||
-	    syscall(SYS_close_range, FIRST_FD + s->nfd, ~0u, 0) < 0)
+	if (program < 0 || dup3(program, FIRST_FD + (int)s->nfd, O_CLOEXEC) < 0 ||
+	    sigprocmask(SIG_SETMASK, &none, NULL) || jail_caps_pass(row[r->which].caps) ||
+	    syscall(SYS_close_range, FIRST_FD + s->nfd + 1, ~0u, 0) < 0)
 		_exit(126);
-	execve("/proc/self/exe", argv, environ);
-	log_say(LOG_IS_ERROR, NULL, "/proc/self/exe cannot be executed: %s", strerror(errno));
+	execveat(FIRST_FD + (int)s->nfd, "", argv, environ, AT_EMPTY_PATH);
+	log_say(LOG_IS_ERROR, NULL, "the role %s cannot be executed: %s", row[r->which].name, strerror(errno));
 	_exit(127);
 }
 
@@ -215,6 +220,29 @@ reap(struct starter *s)
 	return err;
 }
 
+/* The programs of the roles: this one, and those beside it. 0 or -errno. */
+static int
+programs(struct starter *s)
+{
+	char path[4096 + 64], *slash;
+	ssize_t n = readlink("/proc/self/exe", path, 4096);
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	for (int i = 0; i < START_NWHICH; i++) {
+		if (row[i].program && slash)
+			snprintf(slash + 1, 64, "%s", row[i].program);
+		s->program[i] = open(row[i].program ? path : "/proc/self/exe", O_PATH | O_CLOEXEC);
+		if (s->program[i] < 0) {
+			log_say(LOG_IS_ERROR, NULL, "%s: %s", row[i].program ? path : "/proc/self/exe", strerror(errno));
+			return -errno;
+		}
+	}
+	return 0;
+}
+
 static int
 serve(struct starter s)
 {
@@ -228,7 +256,7 @@ serve(struct starter s)
 	sigaddset(&mask, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	s.sig = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (s.sig < 0 || jail_begin() || jail_user(self->uid, self->gid, true) ||
+	if (s.sig < 0 || programs(&s) || jail_begin() || jail_user(self->uid, self->gid, true) ||
 	    jail_caps_pass(1ull << NET_ADMIN_BIT | 1ull << NET_BIND_BIT) || jail_seccomp(JAIL_STARTER) < 0) {
 		log_say(LOG_IS_ERROR, NULL, "the starter cannot begin: %s", strerror(errno));
 		return 1;

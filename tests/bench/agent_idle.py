@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'agent'))
 import parent_rig as rig  # noqa: E402
+from mail_rig import MailAgent  # noqa: E402
 
 MOST_KIB = 8 << 10
 
@@ -59,7 +60,11 @@ def main():
     parser.add_argument('--cidrs', type=int, default=100000)
     parser.add_argument('--seconds', type=float, default=5)
     args = parser.parse_args()
-    a = rig.Agent(args.daemon, args.ctl).start()
+    # with the mail roles, after they have carried something
+    a = MailAgent(args.daemon, args.ctl)
+    a.write_mail()
+    a.begin()
+    a.ctl('test-mail', 'b@example.net', '--from', 'a@example.org', timeout=90)
     time.sleep(2)
     a.ctl('status')
     time.sleep(1)
