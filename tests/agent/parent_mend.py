@@ -239,14 +239,16 @@ def rules_can_be_taken_down_on_a_full_disk():
 
 def a_reload_during_another_change_is_done_after_it():
     a = agent().start()
-    a.write_large()
-    c = a.ctl_begin('apply')
-    wait_for(lambda: a.status()['at_work'] == 'apply', 5)
-    a.process.send_signal(signal.SIGHUP)
-    time.sleep(0.05)
+    spawner = a.roles()['spawner']
+    os.kill(spawner, signal.SIGSTOP)
     a.write(587)
+    c = a.ctl_begin('apply')
+    verdict(wait_for(lambda: 'busy: apply' in a.ctl('apply').err, 5), 'an apply waits')
+    a.process.send_signal(signal.SIGHUP)
+    verdict(wait_for(lambda: 'reloaded later' in a.said(), 5), 'remembered', a.said())
+    os.kill(spawner, signal.SIGCONT)
     c.wait()
-    verdict(wait_for(lambda: refused_ports() == {587}, 10), 'reloaded', a.said())
+    verdict(wait_for(lambda: 'reload: generation 2 is in force' in a.said(), 10), 'reloaded', a.said())
     a.end()
 
 
