@@ -2,6 +2,7 @@
  * mailreeve-relay: the role relay as a program of its own, which the starter executes. It alone links
  * TLS, SASL and DNS: their data would be private memory of each of the agent's processes.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,9 @@ main(int argc, char **argv)
 		fprintf(stderr, "mailreeve-relay: mailreeved starts it\n");
 		return 2;
 	}
+	/* what a policy or a chain of certificates took once goes back to the system */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 10);
+	(void)mallopt(M_TRIM_THRESHOLD, 32 << 10);
 	log_begin("mailreeved relay");
 	return role_relay(&r);
 }
