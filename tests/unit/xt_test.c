@@ -272,10 +272,14 @@ xt_is_said_in_words(void **state)
 	struct xt_iprange_mtinfo r = {.src_min.ip = htonl(0x0a00000a), .src_max.ip = htonl(0x0a000014),
 	    .flags = IPRANGE_SRC | IPRANGE_SRC_INV};
 	struct xt_state_info s = {XT_STATE_BIT(IP_CT_NEW) | XT_STATE_UNTRACKED};
-	struct nf_nat_range2 to = {.flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED,
-	    .min_addr.ip = htonl(0x0a000007), .max_addr.ip = htonl(0x0a000007),
-	    .min_proto.all = htons(2525), .max_proto.all = htons(2530)};
+	struct nf_nat_range2 to;
 
+	/* an initialiser of a union leaves what is behind the member as it was */
+	memset(&to, 0, sizeof to);
+	to.flags = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED;
+	to.min_addr.ip = to.max_addr.ip = htonl(0x0a000007);
+	to.min_proto.all = htons(2525);
+	to.max_proto.all = htons(2530);
 	forward(k);
 	MATCH(k, "multiport", 1, m);
 	said(k, "match multiport destination port not 25,465-587");
