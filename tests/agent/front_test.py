@@ -527,8 +527,8 @@ def windows():
             c.close()
             f.quiet(0.2)
             f.until("keep", 15)
-            f.p.stdin.close()
             os.kill(f.pid, 9)
+            f.p.stdin.close()
             f.end()
             f.p.stdin = open(os.devnull)
         with front(policy, folder=folder) as f:
