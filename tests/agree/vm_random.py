@@ -521,8 +521,10 @@ class Machine:
     def meta(self, key, reg):
         p = self.p
         self.name_load = key in ('iifname', 'oifname')
+        # what is redirected to this host is routed anew, but behind the hook that did it
+        out = 'lo' if self.nat and self.hook == 'postrouting' else p['oif']
         names = {'iifname': p['iif'] if p['hook'] != 'output' else '',
-                 'oifname': p['oif'] if self.hook not in ('prerouting', 'input') else ''}
+                 'oifname': out if self.hook not in ('prerouting', 'input') else ''}
         if self.name_load:
             self.put(reg, names[key].encode().ljust(16, b'\0'))
         elif key == 'nfproto':

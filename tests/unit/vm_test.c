@@ -382,6 +382,37 @@ vm_a_redirect_is_asked_once_a_connection(void **state)
 	assert_int_equal(FATE(k, PACKET_OUTPUT, FLOW_STATE, PACKET_ESTABLISHED), REJECT);
 }
 
+/* On the hook that captures it the packet's interface is still that of its first route. */
+static void
+vm_what_is_redirected_leaves_by_lo_behind_the_hook(void **state)
+{
+	struct kit *k = *state;
+	u128 eth0 = (u128)0x65746830 << 96;
+
+	chain(k, "n", OUT, -100, 1);
+	k->d.chain[0].type = "nat";
+	chain(k, "o", OUT, 5, 1);
+	chain(k, "p", POST, -150, 0);
+	rule(k, "n");
+	tcp_dport(k, 80);
+	put(k, (struct nl_expr){.kind = NL_IMMEDIATE, .u.immediate = {.dreg = REG,
+	    .v = bytes(k, "\2\x4b", 2)}});
+	put(k, (struct nl_expr){.kind = NL_REDIR, .u.nat = {.addr_min = NL_NO_REG,
+	    .addr_max = NL_NO_REG, .port_min = REG, .port_max = NL_NO_REG}});
+	rule(k, "o");
+	tcp_dport(k, 587);
+	meta(k, 7);
+	cmp(k, 0, "eth1", 5);
+	plain(k, NL_REJECT);
+	rule(k, "p");
+	meta(k, 7);
+	cmp(k, 0, "lo", 3);
+	verdict(k, 1, NULL);
+	assert_int_equal(FATE(k, PACKET_OUTPUT, FLOW_DPORT, 80, FLOW_OIF, eth0), CAPTURE);
+	assert_int_equal(FATE(k, PACKET_OUTPUT, FLOW_DPORT, 81, FLOW_OIF, eth0), DROP);
+	assert_int_equal(FATE(k, PACKET_OUTPUT, FLOW_DPORT, 80, FLOW_OIF, eth0 + ((u128)1 << 96)), REJECT);
+}
+
 /* ---- sets ------------------------------------------------------------------------------- */
 
 static struct nl_set *
@@ -658,6 +689,7 @@ main(void)
 		TEST(vm_a_limit_has_both_outcomes),
 		TEST(vm_a_mark_that_a_rule_sets_is_read_by_the_next),
 		TEST(vm_a_redirect_is_asked_once_a_connection),
+		TEST(vm_what_is_redirected_leaves_by_lo_behind_the_hook),
 		TEST(vm_intervals_end_before_their_end),
 		TEST(vm_an_inverted_lookup_matches_what_is_not_there),
 		TEST(vm_an_empty_set_has_nothing),
