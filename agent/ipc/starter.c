@@ -29,6 +29,7 @@ const struct ipc_shape start_ask_shape[START_NASK] = {
 static const struct ipc_field done_rows[] = {
 	{IPC_U32, offsetof(struct start_done, err)},
 	{IPC_U32, offsetof(struct start_done, pid)},
+	{.kind = IPC_TEXT, .at = offsetof(struct start_done, why)},
 };
 
 static const struct ipc_field ended_rows[] = {

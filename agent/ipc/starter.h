@@ -57,6 +57,7 @@ struct start_kill {
 struct start_done {
 	uint32_t err;              /* errno */
 	uint32_t pid;              /* ROLE */
+	const char *why;           /* of err, where it alone does not tell; else "" */
 };
 
 struct start_ended {

@@ -71,7 +71,7 @@ struct team {
 	unsigned fails;
 	uint64_t began, due, kill_at; /* monotonic microseconds */
 	uint64_t deaths;
-	char why[256];             /* the last one; "" */
+	char why[400];             /* the last one; "" */
 };
 
 /* An answer of the role apply, or err where there is none (then in is NULL). */
@@ -253,6 +253,7 @@ struct parent {
 	struct role apart;         /* the starter of the mail roles, where that is another unit: connected, or -1 */
 	int apart_fd;              /* it connects here; -1 */
 	uint32_t start_id;
+	char start_why[360];       /* of the starter's last answer; "" */
 	struct team watch;         /* attempts alone */
 	struct mail mail;
 	int spool;                 /* the folder */

@@ -53,7 +53,9 @@ struct starter {
 	pid_t child[MOST_CHILDREN]; /* 0: free */
 	int fd[START_MOST_FDS];    /* given for the next role */
 	unsigned nfd;
-	int program[START_NWHICH]; /* opened once, so that an upgrade mixes no versions */
+	int program[START_NWHICH]; /* opened once, so that an upgrade mixes no versions; or -errno */
+	char missing[360]; /* of the role asked for: its program, and why there is none */
+	char beside[4096];         /* the folder of the programs, with its last slash */
 	int first, ngiven;         /* listening sockets of the service manager */
 };
 
@@ -116,6 +118,13 @@ start(struct starter *s, const struct start_role *r, struct start_done *d)
 		at++;
 	if (at == MOST_CHILDREN || r->which >= START_NWHICH) {
 		d->err = at == MOST_CHILDREN ? EAGAIN : EINVAL;
+		return;
+	}
+	if (s->program[r->which] < 0) {
+		d->err = (uint32_t)-s->program[r->which];
+		snprintf(s->missing, sizeof s->missing, "%.256s%s: %s; install it and start the agent anew", s->beside,
+		    row[r->which].program, strerror((int)d->err));
+		d->why = s->missing;
 		return;
 	}
 	pid = fork();
@@ -220,24 +229,29 @@ reap(struct starter *s)
 	return err;
 }
 
-/* The programs of the roles: this one, and those beside it. 0 or -errno. */
+/* The programs of the roles: this one, and those beside it, which may be missing where no policy asks
+ * for them. 0 or -errno. */
 static int
 programs(struct starter *s)
 {
-	char path[4096 + 64], *slash;
-	ssize_t n = readlink("/proc/self/exe", path, 4096);
+	char path[sizeof s->beside + 64], *slash;
+	ssize_t n = readlink("/proc/self/exe", s->beside, sizeof s->beside - 1);
 
 	if (n < 0)
 		return -errno;
-	path[n] = '\0';
-	slash = strrchr(path, '/');
+	s->beside[n] = '\0';
+	slash = strrchr(s->beside, '/');
+	if (slash)
+		slash[1] = '\0';
 	for (int i = 0; i < START_NWHICH; i++) {
-		if (row[i].program && slash)
-			snprintf(slash + 1, 64, "%s", row[i].program);
+		snprintf(path, sizeof path, "%s%s", s->beside, row[i].program ? row[i].program : "");
 		s->program[i] = open(row[i].program ? path : "/proc/self/exe", O_PATH | O_CLOEXEC);
-		if (s->program[i] < 0) {
-			log_say(LOG_IS_ERROR, NULL, "%s: %s", row[i].program ? path : "/proc/self/exe", strerror(errno));
-			return -errno;
+		if (s->program[i] >= 0)
+			continue;
+		s->program[i] = -errno;
+		if (!row[i].program) {
+			log_say(LOG_IS_ERROR, NULL, "/proc/self/exe: %s", strerror(-s->program[i]));
+			return s->program[i];
 		}
 	}
 	return 0;

@@ -76,6 +76,7 @@ ask(struct parent *p, struct role *st, uint32_t type, const void *body, const in
 	struct ipc_in in;
 	int err;
 
+	p->start_why[0] = '\0';
 	if (st->chan < 0)
 		return -EPIPE;
 	err = ipc_send_wait(st->chan, type, id, s->size ? s : NULL, body, fd, nfd, STARTER_MS);
@@ -90,6 +91,7 @@ ask(struct parent *p, struct role *st, uint32_t type, const void *body, const in
 				const struct start_done *d = answer;
 
 				err = -(int)d->err;
+				snprintf(p->start_why, sizeof p->start_why, "%s", d->why);
 				if (pid)
 					*pid = d->pid;
 			}
@@ -266,6 +268,7 @@ void
 team_tick(struct parent *p, struct team *t)
 {
 	uint64_t now = now_us(CLOCK_MONOTONIC);
+	char was[sizeof t->why];
 	int err;
 
 	if (p->ending)
@@ -282,12 +285,16 @@ team_tick(struct parent *p, struct team *t)
 		return;
 	}
 	t->began = now;
+	snprintf(was, sizeof was, "%s", t->why);
 	t->why[0] = '\0';
 	t->up = true;              /* so that what fails from here on is a fall */
 	err = t->start(p);
 	if (err) {
-		snprintf(t->why, sizeof t->why, "%s cannot be started: %s", t->name, strerror(-err));
-		log_say(LOG_IS_ERROR, NULL, "%s", t->why);
+		snprintf(t->why, sizeof t->why, "%s cannot be started: %s", t->name,
+		    *p->start_why ? p->start_why : strerror(-err));
+		/* who tries again and again says it once */
+		if (strcmp(was, t->why) != 0)
+			log_say(LOG_IS_ERROR, NULL, "%s", t->why);
 		team_fell(p, t);
 	} else if (t->deaths) {
 		log_say(LOG_IS_NOTICE, NULL, "%s: started again", t->name);

@@ -449,6 +449,30 @@ def credentials_that_others_may_read_are_not_used():
     shutil.rmtree(d)
 
 
+def without_the_relays_program_rules_are_kept_and_status_names_it():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='alone-'))
+    shutil.copy(DAEMON, folder / 'mailreeved')
+    a = MailAgent(str(folder / 'mailreeved'), CTL).start()
+    verdict(rig.refused_ports() == {25} and a.ctl('status').status == 0, 'a policy without mail needs none', a.said())
+    verdict('mailreeve-relay' not in a.said(), 'nor does the log speak of it', a.said())
+    a.write_mail()
+    verdict(a.ctl('apply').status == 0, 'a policy with mail', a.said())
+    why = f'{folder}/mailreeve-relay: No such file or directory'
+    verdict(wait_for(lambda: why in a.status()['mail'].get('why', ''), 60, 0.1), 'status names it', a.ctl('status'))
+    r = a.ctl('status')
+    verdict(r.status == 1 and 'NOT TAKEN NOW' in r.out and why in r.out, 'for people too', r)
+    verdict(why in a.said(), 'the log too', a.said())
+    verdict(wait_for(lambda: a.status()['mail']['restarts'] >= 2, 60, 0.1), 'it is tried again', a.ctl('status'))
+    verdict(a.said().count(why) == 1, 'and said once', a.said())
+    verdict(a.status()['in_force'] and 25 in rig.refused_ports(), 'the rules are in force', a.status())
+    shutil.copy(pathlib.Path(DAEMON).with_name('mailreeve-relay'), folder)
+    a.stop()
+    a.start()
+    verdict(wait_for(a.mail_up, 60, 0.1), 'with it mail is taken', a.ctl('status'))
+    a.end()
+    shutil.rmtree(folder)
+
+
 TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__module__', '') == '__main__'
          and k not in ('agent', 'delivered', 'flushed', 'missing', 'killed_in_turn')]
 
