@@ -342,7 +342,8 @@ on_reply(struct relay_conn *c, const struct smtp_client_event *e)
 	case SMTP_AT_MAIL:
 	case SMTP_AT_DATA:
 	case SMTP_AT_DOT:
-		if (!m)
+		/* after a refused MAIL the replies to what was pipelined behind it (503) mean nothing */
+		if (!m || (e->stage != SMTP_AT_MAIL && m->code / 100 != 2 && m->code != 354))
 			break;
 		m->code = e->reply->code;
 		line_of(m->text, e->reply);

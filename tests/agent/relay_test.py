@@ -506,6 +506,25 @@ def nonsense_replies_lose_nothing(folder):
             r.close()
 
 
+def a_mail_refused_for_now_is_not_refused_for_good_by_what_was_pipelined_behind_it(folder):
+    """RFC 2920 3.1: 503 to RCPT and DATA after a 451 to MAIL; or a 354, and 554 to the lone dot."""
+    for data, dot in (b'503 5.5.1 MAIL first\r\n', None), (b'354 go on\r\n', b'554 5.5.1 no recipient\r\n'):
+        def late(s, _, data=data, dot=dot):
+            if not dot:
+                return data
+            s.put(data)
+            s.data()
+            return dot
+
+        for code, fate in (b'451', 'deferred'), (b'550', 'failed'):
+            r = Relay(2525, reply={'MAIL': code + b' x\r\n', 'RCPT': b'503 5.5.1 MAIL first\r\n', 'DATA': late})
+            rig = begin(folder, PLAIN)
+            x = rig.sent(1, 'b@example.com', 'c@example.com')
+            assert fates(x) == [fate] * 2 and [y['code'] for y in x['rcpt']] == [int(code)] * 2, (data, code, x)
+            ends(rig)
+            r.close()
+
+
 def a_relay_that_talks_without_end_is_left(folder):
     def run(s, _):
         while True:
