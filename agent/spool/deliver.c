@@ -357,6 +357,26 @@ spool_relay_hold(struct spool *s, const char *relay, bool hold)
 
 /* ---- events ---- */
 
+static struct part *
+part_named(struct entry *e, const char *relay)
+{
+	for (uint32_t i = 0; i < e->nparts; i++)
+		if (!strcmp(e->part[i].relay->name, relay))
+			return &e->part[i];
+	return NULL;
+}
+
+/* Whether a claim has this recipient: a part that is being sent may have others, released meanwhile. */
+static bool
+claimed(const struct spool_claim *list, const struct part *p, uint32_t k)
+{
+	for (const struct spool_claim *c = list; c; c = c->next)
+		for (size_t i = 0; c->part == p && i < c->n; i++)
+			if (c->which[i] == k)
+				return true;
+	return false;
+}
+
 /* Pending recipients, but for those that are being sent, have failed. */
 static int
 expire(struct spool *s, struct entry *e)
@@ -368,22 +388,26 @@ expire(struct spool *s, struct entry *e)
 
 	if (r)
 		return r;
-	for (uint32_t k = 0; k < m.env.nrcpt; k++)
-		for (uint32_t i = 0; i < e->nparts; i++)
-			if (!e->part[i].sending && !strcmp(e->part[i].relay->name, m.env.rcpt[k].relay) &&
-			    (m.env.rcpt[k].state == SPOOL_PENDING || m.env.rcpt[k].state == SPOOL_SENDING))
-				which[n++] = k;
+	for (uint32_t k = 0; k < m.env.nrcpt; k++) {
+		const struct part *p = part_named(e, m.env.rcpt[k].relay);
+
+		if (p && (m.env.rcpt[k].state == SPOOL_PENDING || m.env.rcpt[k].state == SPOOL_SENDING) &&
+		    !(p->sending && (claimed(s->claims, p, k) || claimed(s->late, p, k))))
+			which[n++] = k;
+	}
 	if (n)
 		r = file_tell(s, e, m.fd, &(struct form_line){.event = FORM_EXPIRED, .at = s->now,
 			.which = which, .n = n, .owed = true});
+	for (size_t i = 0; !r && i < n; i++) {
+		struct part *p = part_named(e, m.env.rcpt[which[i]].relay);
+
+		p->pending -= p->pending > 0;
+		if (!p->pending)
+			part_put(p, 0);
+	}
 	spool_message_end(&m);
 	if (r || !n)
 		return r;
-	for (uint32_t i = 0; i < e->nparts; i++)
-		if (!e->part[i].sending) {
-			e->part[i].pending = 0;
-			part_put(&e->part[i], 0);
-		}
 	e->owed = true;
 	file_dirty(s, e);
 	return 0;

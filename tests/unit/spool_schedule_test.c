@@ -168,6 +168,41 @@ what_is_too_old_fails_and_owes_a_report_until_it_is_made(void **state)
 }
 
 static void
+who_was_released_behind_a_claim_grows_too_old_like_others(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = put(w, "x", T0, 2, (const char *const[]){"a@r1", "b@r1"}), old = T0 + w->c.lifetime;
+	struct spool_result sent = {.fate = SPOOL_FATE_DELIVERED};
+	const uint32_t *which;
+	struct spool_message m;
+	struct spool_claim *c;
+	struct spool_event ev;
+	size_t n;
+
+	w->c.warn_after = 0;
+	spool_configure(w->s, &w->c);
+	assert_int_equal(answer(w, "r1", T0, (enum spool_fate[]){SPOOL_FATE_HELD, SPOOL_FATE_DEFERRED}, false), 0);
+	assert_int_equal(spool_claim(w->s, "r1", old - 1, &c), 0);
+	spool_claim_message(c, &which, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(which[0], 1);
+	assert_int_equal(spool_release(w->s, id, old - 1), 0);
+	assert_int_equal(spool_event(w->s, old - 1, &ev), 1);
+	/* a's life is over; b is with the relay, whose answer counts */
+	assert_int_equal(spool_event(w->s, old, &ev), 0);
+	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
+	assert_int_equal(spool_read(w->s, id, &m), 0);
+	assert_int_equal(m.env.rcpt[0].state, SPOOL_FAILED);
+	assert_int_equal(m.env.rcpt[1].state, SPOOL_SENDING);
+	spool_message_end(&m);
+	assert_int_equal(spool_reported(w->s, id, old), 0);
+	assert_int_equal(spool_after(w->s, 0), id);
+	assert_int_equal(spool_done(w->s, c, &sent, old), 0);
+	assert_int_equal(spool_after(w->s, 0), 0);
+	assert_int_equal(spool_wake(w->s), UINT64_MAX);
+}
+
+static void
 a_failure_or_a_relayed_recipient_owes_a_report(void **state)
 {
 	struct world *w = *state;
@@ -276,6 +311,7 @@ main(void)
 		T(backoff_doubles_with_jitter_up_to_its_most),
 		T(a_relay_that_is_down_gets_one_probe_at_a_time),
 		T(what_is_too_old_fails_and_owes_a_report_until_it_is_made),
+		T(who_was_released_behind_a_claim_grows_too_old_like_others),
 		T(a_failure_or_a_relayed_recipient_owes_a_report),
 		T(held_mail_waits_for_people),
 		T(changed_relays_reroute_what_is_queued),
