@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demonstration's scenes: what is sent, and what should become of it.
+"""The demonstration's scenes (of mail: mail.py): what is sent, and what should become of it.
 
 What should happen is written here by hand, from the universities' pages; it
 is not asked of the program that is shown.
@@ -8,6 +8,7 @@ is not asked of the program that is shown.
 import argparse
 import datetime
 import os
+import subprocess
 import sys
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -98,12 +99,36 @@ def why(answer):
 	return f"{said[0]['statement']}, line {said[0]['line']}"
 
 
+def both(args):
+	"""The rules, then the mail, each in namespaces of its own; the exit status."""
+	here = os.path.dirname(os.path.abspath(__file__))
+	told, tell = os.pipe()
+	mail = ["--mailreeved", args.mailreeved, "--mailreevectl", args.mailreevectl, "--mailreeve-sendmail",
+	    args.mailreeve_sendmail]
+	for script, argv in (("demo.py", ["--mailreeve", args.mailreeve, *mail]), ("mail.py", mail)):
+		sys.stdout.flush()
+		status = subprocess.run([sys.executable, os.path.join(here, script), *argv, "--tell", str(tell)],
+		    pass_fds=[tell]).returncode
+		if status not in (0, 1):
+			return status
+	os.close(tell)
+	with open(told) as f:
+		counts = [[int(n) for n in line.split()] for line in f]
+	right, wrong = (sum(c[i] for c in counts) for i in (0, 1))
+	print(f"\n{right + wrong} scenes played: {right} as they should be, {wrong} not.")
+	return 1 if wrong or len(counts) != 2 else 0
+
+
 def main():
 	ap = argparse.ArgumentParser()
 	ap.add_argument("--mailreeve", required=True)
 	ap.add_argument("--mailreeved", required=True)
 	ap.add_argument("--mailreevectl", required=True)
+	ap.add_argument("--mailreeve-sendmail", required=True)
+	ap.add_argument("--tell", type=int, help="where to write how many scenes were right and wrong: play the rules alone")
 	args = ap.parse_args()
+	if args.tell is None:
+		return both(args)
 	rig.enter()
 	prog = reeve.Reeve(args.mailreeve)
 	right = wrong = 0
@@ -133,7 +158,7 @@ def main():
 				    f"{FATES[fate]:<{wide[2]}}  {why(a)}" + ("" if ok else f"   (wanted: {FATES[wanted]})"))
 		acts = agent.acts(net, reeve, args.mailreeve, args.mailreeved, args.mailreevectl, print)
 	right, wrong = right + acts.count(True), wrong + acts.count(False)
-	print(f"\n{right + wrong} scenes played: {right} as they should be, {wrong} not.")
+	os.write(args.tell, f"{right} {wrong}\n".encode())
 	return 1 if wrong else 0
 
 

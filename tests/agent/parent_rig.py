@@ -44,12 +44,15 @@ def many_users():
 
 
 def inside():
-    """Root maps many users, so that who may not control can be tried; others map themselves."""
+    """Root maps many users, so that who may not control can be tried; others those that /etc/subuid grants
+    them, where newuidmap is installed, or themselves."""
     if os.environ.get('PARENT_INSIDE'):
         return
     if os.geteuid() != 0:
-        os.environ['PARENT_INSIDE'] = 'one'
-        os.execvp('unshare', ['unshare', '-Urnm', sys.executable, *sys.argv])
+        many = ['unshare', '-Ur', '--map-auto']
+        granted = shutil.which('newuidmap') and not subprocess.run([*many, 'true'], capture_output=True).returncode
+        os.environ['PARENT_INSIDE'] = 'many' if granted else 'one'
+        os.execvp('unshare', [*(many if granted else ['unshare', '-Ur']), '-nm', sys.executable, *sys.argv])
     libc = ctypes.CDLL(None, use_errno=True)
     down, up = os.pipe(), os.pipe()
     pid = os.fork()
