@@ -40,8 +40,9 @@ class Agent:
 	def start(self):
 		run = os.path.join(self.dir, "run")
 		with open(os.path.join(self.dir, "log"), "w") as log:
+			# who the user mailreeve is in these namespaces is a pretence, without root
 			self.process = subprocess.Popen([self.daemon, "--policy", self.policy, "--point", "border",
-			    "--state", os.path.join(self.dir, "state"), "--run", run, "--no-owner"], stderr=log,
+			    "--state", os.path.join(self.dir, "state"), "--run", run, "--no-owner", "--user", "root"], stderr=log,
 			    preexec_fn=self.into)
 		for _ in range(200):
 			if self.process.poll() is not None:

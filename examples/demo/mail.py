@@ -356,6 +356,7 @@ def main():
 	ap.add_argument("--tell", type=int, help="where to write how many scenes were right and wrong")
 	args = ap.parse_args()
 	parent_rig.inside()
+	libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 	h = None
 	try:
 		h = Host(args, lambda line: print(line, flush=True))

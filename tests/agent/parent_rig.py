@@ -53,6 +53,7 @@ def inside():
         granted = shutil.which('newuidmap') and not subprocess.run([*many, 'true'], capture_output=True).returncode
         os.environ['PARENT_INSIDE'] = 'many' if granted else 'one'
         os.execvp('unshare', [*(many if granted else ['unshare', '-Ur']), '-nm', sys.executable, *sys.argv])
+    count = min(int(pathlib.Path('/proc/self/uid_map').read_text().split()[2]), 65536)
     libc = ctypes.CDLL(None, use_errno=True)
     down, up = os.pipe(), os.pipe()
     pid = os.fork()
@@ -63,11 +64,11 @@ def inside():
         os.read(up[0], 1)
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-        os.environ['PARENT_INSIDE'] = 'many'
+        os.environ['PARENT_INSIDE'] = 'many' if count > 1 else 'one'
         os.execvp(sys.executable, [sys.executable, *sys.argv])
     os.read(down[0], 1)
-    whole = pathlib.Path('/proc/self/uid_map').read_text().split()
-    count = min(int(whole[2]), 65536)
+    if count == 1:
+        pathlib.Path(f'/proc/{pid}/setgroups').write_text('deny')
     for what in ('uid_map', 'gid_map'):
         pathlib.Path(f'/proc/{pid}/{what}').write_text(f'0 0 {count}\n')
     os.write(up[1], b'x')
