@@ -95,7 +95,7 @@ static const struct command command[] = {
 	{"queue drop", CTL_QUEUE, WORD_IDS, "ID ... [--why TEXT]", 1 << OPT_WHY, true,
 	    "give them up, without a report to the sender", MAIL_QUEUE_DROP},
 	{"queue flush", CTL_QUEUE, WORD_NONE, "[--relay NAME]", 1 << OPT_RELAY, false,
-	    "try all mail now", MAIL_QUEUE_FLUSH},
+	    "try all mail now, also where a relay is left alone for a while: what was amiss is mended", MAIL_QUEUE_FLUSH},
 	{"trace", CTL_QUEUE, WORD_IDS, "ID", 0, true, "one message's life, line by line, also of one that has gone",
 	    MAIL_QUEUE_TRACE},
 	{"test-mail", 0, WORD_RCPT, "ADDRESS [--from ADDRESS]", 1 << OPT_FROM, true,

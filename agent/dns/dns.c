@@ -11,11 +11,14 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 
 enum {
 	TRY_MS = 3000,             /* for one server */
 	TRIES = 2,
 };
+
+static const char CONF[] = "/etc/resolv.conf"; /* which c-ares reads when a channel is made */
 
 struct question {
 	struct question *next;
@@ -33,26 +36,65 @@ struct kept {
 	struct dns_answer *answer;
 };
 
+/* A file as it was: another one of its name, or one written anew, has others. */
+struct stamp {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec written, changed;
+};
+
 struct dns {
 	ares_channel chan;
+	bool given;                /* the servers were: no file is looked at */
+	bool moving;               /* to other servers: what ends is asked again */
+	struct stamp conf;         /* resolv.conf, when the channel was made */
 	struct question *asked;
 	size_t nasked;
 	uint64_t now;
 	struct kept kept[DNS_MOST_KEPT];
 };
 
+/* Zeros where there is no such file. */
+static struct stamp
+stamp_of(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return (struct stamp){0};
+	return (struct stamp){st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
+}
+
+static bool
+is_same(const struct stamp *a, const struct stamp *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	    a->written.tv_sec == b->written.tv_sec && a->written.tv_nsec == b->written.tv_nsec &&
+	    a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static int
+channel_make(ares_channel *chan)
+{
+	struct ares_options o = {.timeout = TRY_MS, .tries = TRIES};
+
+	return ares_init_options(chan, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+}
+
 int
 dns_open(const char *servers, struct dns **out)
 {
-	struct ares_options o = {.timeout = TRY_MS, .tries = TRIES};
 	struct dns *d = calloc(1, sizeof *d);
 	int err;
 
 	if (!d)
 		return -ENOMEM;
+	d->given = servers != NULL;
+	d->conf = stamp_of(CONF);
 	err = ares_library_init(ARES_LIB_INIT_ALL);
 	if (!err)
-		err = ares_init_options(&d->chan, &o, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+		err = channel_make(&d->chan);
 	if (!err && servers && ares_set_servers_ports_csv(d->chan, servers)) {
 		ares_destroy(d->chan);
 		err = ARES_EBADSTR;
@@ -158,7 +200,8 @@ on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *r)
 
 	(void)timeouts;
 	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
-		end(q, NULL, 0);
+		if (!q->d->moving)
+			end(q, NULL, 0);
 		return;
 	}
 	if (status == ARES_SUCCESS)
@@ -191,7 +234,8 @@ on_mx(void *arg, int status, int timeouts, unsigned char *bytes, int n)
 
 	(void)timeouts;
 	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
-		end(q, NULL, 0);
+		if (!q->d->moving)
+			end(q, NULL, 0);
 		return;
 	}
 	if (status == ARES_SUCCESS)
@@ -219,16 +263,72 @@ is_name(const char *s)
 	    !strstr(s, "..");
 }
 
+/* It may be answered before this comes back: q is gone then. */
+static void
+put(struct question *q)
+{
+	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	ares_channel chan = q->d->chan;
+
+	switch (q->kind) {
+	case DNS_ADDRESSES:
+		ares_getaddrinfo(chan, q->name, NULL, &hints, on_addresses, q);
+		break;
+	case DNS_MX:
+		ares_query(chan, q->name, ns_c_in, ns_t_mx, on_mx, q);
+		break;
+	}
+}
+
+void
+dns_renew(struct dns *d)
+{
+	for (size_t i = 0; i < DNS_MOST_KEPT; i++)
+		d->kept[i].until = 0;
+}
+
+/* Goes over to the servers that resolv.conf names now, where it is another one. */
+static void
+look_at_conf(struct dns *d)
+{
+	struct stamp now;
+	struct question *q;
+	ares_channel chan;
+
+	if (d->given)
+		return;
+	now = stamp_of(CONF);
+	/* without one, or while it is being written, those before serve on */
+	if (is_same(&now, &d->conf) || !now.ino || !now.size || channel_make(&chan))
+		return;
+	d->conf = now;
+	d->moving = true;
+	ares_destroy(d->chan);
+	d->moving = false;
+	d->chan = chan;
+	dns_renew(d);
+	q = d->asked;
+	d->asked = NULL;
+	while (q) {
+		struct question *next = q->next;
+
+		q->next = d->asked;
+		d->asked = q;
+		put(q);
+		q = next;
+	}
+}
+
 int
 dns_ask(struct dns *d, enum dns_kind k, const char *name, uint64_t now, dns_told *told, void *arg)
 {
-	struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	const struct kept *e;
 	struct question *q;
 
 	if (!is_name(name))
 		return -EINVAL;
 	d->now = now;
+	look_at_conf(d);
 	if ((e = find(d, k, name))) {
 		struct dns_answer a = *e->answer;
 		told(arg, &a);
@@ -242,14 +342,7 @@ dns_ask(struct dns *d, enum dns_kind k, const char *name, uint64_t now, dns_told
 	memcpy(q->name, name, strlen(name) + 1);
 	d->asked = q;
 	d->nasked++;
-	switch (k) {
-	case DNS_ADDRESSES:
-		ares_getaddrinfo(d->chan, name, NULL, &hints, on_addresses, q);
-		break;
-	case DNS_MX:
-		ares_query(d->chan, name, ns_c_in, ns_t_mx, on_mx, q);
-		break;
-	}
+	put(q);
 	return 0;
 }
 

@@ -6,6 +6,9 @@
  * as they say (at least DNS_LEAST, at most DNS_MOST seconds), so that a relay's name is asked
  * again at each connection made after that. That there is no such name is an answer; that nobody
  * could be asked is not: it is DNS_NOT_NOW, never an absence.
+ *
+ * Another resolv.conf(5) is noticed at the next question: answers of the servers before are forgotten, and
+ * what is under way is asked of the new ones.
  */
 #ifndef DNS_DNS_H
 #define DNS_DNS_H
@@ -54,11 +57,15 @@ dns_close(struct dns *d);
 
 typedef void dns_told(void *arg, const struct dns_answer *a);
 
-/* Asks; `told` is called once, at once where the answer is known. now: milliseconds of a clock
+/* Asks; `told`, which asks nothing itself, is called once, at once where the answer is known. now: milliseconds of a clock
  * that never goes back. 0; -EINVAL for what is no name, -EBUSY with too many under way, -ENOMEM:
  * then it is not called. */
 int
 dns_ask(struct dns *d, enum dns_kind k, const char *name, uint64_t now, dns_told *told, void *arg);
+
+/* Forgets all answers that are kept. */
+void
+dns_renew(struct dns *d);
 
 /* Forgets the questions of that arg. */
 void

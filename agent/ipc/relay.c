@@ -29,11 +29,15 @@ static const struct ipc_field resolve_rows[] = {
 	{IPC_U64, offsetof(struct relay_resolve, token)},
 	{IPC_TEXT, offsetof(struct relay_resolve, domain)},
 };
+static const struct ipc_field again_rows[] = {
+	{IPC_TEXT, offsetof(struct relay_again, relay)},
+};
 
 const struct ipc_shape relay_ask_shape[RELAY_NASK] = {
 	[RELAY_SEND] = IPC_SHAPE("send", struct relay_send, send_rows),
 	[RELAY_CANCEL] = IPC_SHAPE("cancel", struct relay_cancel, cancel_rows),
 	[RELAY_RESOLVE] = IPC_SHAPE("resolve", struct relay_resolve, resolve_rows),
+	[RELAY_AGAIN] = IPC_SHAPE("again", struct relay_again, again_rows),
 };
 
 static const struct ipc_field fate_rows[] = {

@@ -17,6 +17,7 @@ enum relay_ask {
 	RELAY_SEND = 1,            /* relay_send, fd 0: the content, from offset on */
 	RELAY_CANCEL,              /* relay_cancel */
 	RELAY_RESOLVE,             /* relay_resolve: a question about a name -> RELAY_RESOLVED */
+	RELAY_AGAIN,               /* relay_again: people say that what failed is mended. No answer */
 	RELAY_NASK
 };
 
@@ -72,6 +73,12 @@ struct relay_result {
 	const char *tls, *cipher;  /* "" without TLS */
 	struct relay_fate_of *rcpt; /* as many, in the order of the send */
 	uint32_t nrcpt;
+};
+
+/* Nothing that failed before keeps the relay from being tried at once: no endpoint is left alone, no credential
+ * waits out its refusal, no answer about a name is remembered. */
+struct relay_again {
+	const char *relay;         /* "": all */
 };
 
 /* Whether mail for a domain could go anywhere (sender-domain, mx-required): asked of DNS. */

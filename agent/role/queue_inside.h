@@ -191,6 +191,8 @@ struct queue {
 	uint64_t mono;             /* monotonic ms */
 	struct queue_policy policy;
 	struct arena *scratch;     /* of routes */
+	bool again;                /* the relay role is to be told RELAY_AGAIN, */
+	char again_of[256];        /* of this relay; "": of all */
 	/* front */
 	struct queue_mail *mails, *mail_slot[QUEUE_SLOTS];
 	unsigned nmail;

@@ -337,6 +337,9 @@ flush(struct queue *q, const char *relay)
 			q->relay[i].down = q->relay[i].pause = 0;
 			queue_relay_release(q, &q->relay[i]);
 		}
+	/* a second one before the first was told is of all */
+	snprintf(q->again_of, sizeof q->again_of, "%s", q->again && strcmp(q->again_of, relay) != 0 ? "" : relay);
+	q->again = true;
 }
 
 static const char *

@@ -230,6 +230,14 @@ queue_relay_out(struct queue *q)
 {
 	int err = 0;
 
+	/* before what is to be tried anew */
+	if (q->again && q->relay_ready) {
+		struct relay_again a = {q->again_of};
+		err = ipc_send(q->opt->relay, RELAY_AGAIN, 0, &relay_ask_shape[RELAY_AGAIN], &a, NULL, 0);
+		if (err)
+			return err;
+		q->again = false;
+	}
 	for (struct queue_name *n = q->names; n && q->relay_ready; n = n->next) {
 		if (n->back)
 			continue;

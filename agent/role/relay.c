@@ -14,7 +14,8 @@
 
 enum {
 	MOST_TAKEN = 128,          /* messages of a channel taken in one turn */
-	MOST_PATHS = 64,
+	MOST_PATHS = 80,
+	MOST_PATH = 512,
 	MOST_OVER = 1024,          /* results that wait: then no more is taken */
 	WAIT_CONN = DNS_MOST_ADDRESSES,
 	MOST_WAIT = 2 + DNS_MOST_FDS + (RELAY_MOST_CONNS + 1) * WAIT_CONN,
@@ -36,24 +37,32 @@ static int
 enter(const struct role_relay *o)
 {
 	static const char *const known[] = {
-		/* names: c-ares, the C library */
-		"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
-		"/run/systemd/resolve",
-		/* roots, OpenSSL's own settings */
-		"/etc/ssl", "/usr/lib/ssl", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-		"/etc/mailreeve",
+		/* names: c-ares, the C library; roots, OpenSSL's own settings. Folders, for a rule of Landlock is
+		   about the file that bears a name now, and these are replaced by others of their names */
+		"/etc", "/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf",
+		"/usr/lib/ssl", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 		/* days of the policy */
-		"/usr/share/zoneinfo", "/etc/localtime",
+		"/usr/share/zoneinfo",
 	};
 	struct jail_path path[MOST_PATHS] = {0};
+	char folder[MOST_PATHS][MOST_PATH];
 	struct rlimit core = {0, 0}, files;
 	unsigned n = 0;
 	int err;
 
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		path[n++].path = known[i];
-	for (unsigned i = 0; i < o->nca && n < MOST_PATHS; i++)
+	for (unsigned i = 0; i < o->nca && n + 1 < MOST_PATHS; i++) {
+		const char *slash = strrchr(o->ca[i], '/');
+		size_t len = slash ? (size_t)(slash - o->ca[i]) : 0;
+
 		path[n++].path = o->ca[i];
+		if (!len || len >= MOST_PATH)
+			continue;
+		snprintf(folder[n], MOST_PATH, "%.*s", (int)len, o->ca[i]);
+		path[n].path = folder[n];
+		n++;
+	}
 	if (setrlimit(RLIMIT_CORE, &core) || getrlimit(RLIMIT_NOFILE, &files))
 		return -errno;
 	if (files.rlim_cur < 2048) {
@@ -329,6 +338,18 @@ resolve(struct relay *r, struct ipc_in *in)
 }
 
 static void
+again(struct relay *r, struct ipc_in *in)
+{
+	const struct relay_again *m;
+	const void *body;
+
+	if (ipc_body(in, &relay_ask_shape[RELAY_AGAIN], &body))
+		return;
+	m = body;
+	relay_again(r, m->relay);
+}
+
+static void
 from_queue(struct relay *r)
 {
 	struct ipc_in in;
@@ -351,6 +372,8 @@ from_queue(struct relay *r)
 			cancel_message(r, &in);
 		else if (in.type == RELAY_RESOLVE)
 			resolve(r, &in);
+		else if (in.type == RELAY_AGAIN)
+			again(r, &in);
 		ipc_free(&in);
 	}
 }

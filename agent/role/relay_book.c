@@ -123,6 +123,26 @@ relay_dest_find(const struct relay *r, const char *name)
 	return NULL;
 }
 
+void
+relay_again(struct relay *r, const char *name)
+{
+	for (struct relay_dest *d = r->dest; d; d = d->next) {
+		if (d->gone || (*name && strcmp(d->name, name) != 0))
+			continue;
+		for (unsigned i = 0; i < d->nendpoint; i++) {
+			d->endpoint[i].back = d->endpoint[i].clear = 0;
+			d->endpoint[i].fails = 0;
+		}
+		d->limit_until = 0;
+		for (struct relay_lane *l = r->lane; l; l = l->next)
+			if (l->dest == d) {
+				l->back = 0;
+				l->fails = 0;
+			}
+	}
+	dns_renew(r->dns);
+}
+
 /* ---- the book ------------------------------------------------------------------------ */
 
 /* Takes over the relays of the policy; those that are as they were stay the objects they are. */

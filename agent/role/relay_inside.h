@@ -289,6 +289,10 @@ relay_book_free(struct relay *r);
 int
 relay_cred_take(struct relay *r, const struct mail_credential *m, int fd, char why[RELAY_WORDS]);
 
+/* People say that what failed is mended: the relay of that name ("": all) is tried at once. */
+void
+relay_again(struct relay *r, const char *name);
+
 /* The credential of that name; NULL: never told. */
 struct relay_cred *
 relay_cred_find(const struct relay *r, const char *name);

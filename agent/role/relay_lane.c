@@ -251,6 +251,9 @@ is_fit(struct relay *r, struct relay_lane *l, struct relay_cause *why)
 	}
 	while (clear < d->nendpoint && d->endpoint[clear].tls == POLICY_TLS_FORBIDDEN)
 		clear++;
+	/* sessions of the old one live on */
+	if (*tls && tls_context_stale(*tls))
+		*tls = tls_context_free(*tls);
 	if (*tls || clear == d->nendpoint)
 		return true;
 	if (cred && certificate) {

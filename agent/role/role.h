@@ -56,8 +56,8 @@ struct role_relay {
 	int queue;                 /* channel to the role queue */
 	int parent;                /* channel to the parent */
 	const char *const *ca;     /* files and folders of roots, of CA files the policy names, that stay readable
-	                              beside the system's (/etc/ssl, /usr/share/ca-certificates,
-	                              /etc/mailreeve); paths cannot be added to a jail later */
+	                              with the folders they are in, beside /etc and the system's
+	                              (/usr/share/ca-certificates); paths cannot be added to a jail later */
 	unsigned nca;
 	const char *servers;       /* name servers in place of resolv.conf's (dns/dns.h); NULL: those */
 	uid_t uid;                 /* to become; one's own: no change */

@@ -10,8 +10,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* A file as it was: another one of its name, or one written anew, has others. */
+struct stamp {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec written, changed;
+};
+
 struct tls_context {
 	SSL_CTX *ctx;
+	char *ca;                  /* the file of roots */
+	struct stamp roots;        /* when it was read */
 };
 
 struct tls {
@@ -23,6 +33,29 @@ struct tls {
 	char name[256];            /* that the certificate should bear */
 	char bears[128];           /* that it does; "" before one was judged */
 };
+
+/* ---- the roots' file ----------------------------------------------------------------- */
+
+/* Zeros where there is no such file. */
+static struct stamp
+stamp_of(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return (struct stamp){0};
+	return (struct stamp){st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
+}
+
+bool
+tls_context_stale(const struct tls_context *c)
+{
+	const struct stamp *a = &c->roots, b = stamp_of(c->ca);
+
+	return a->dev != b.dev || a->ino != b.ino || a->size != b.size ||
+	    a->written.tv_sec != b.written.tv_sec || a->written.tv_nsec != b.written.tv_nsec ||
+	    a->changed.tv_sec != b.changed.tv_sec || a->changed.tv_nsec != b.changed.tv_nsec;
+}
 
 /* ---- contexts -------------------------------------------------------------------- */
 
@@ -136,10 +169,13 @@ tls_context_new(const struct tls_options *o, struct tls_context **out, char why[
 
 	why[0] = 0;
 	ERR_clear_error();
-	if (!c || !(c->ctx = SSL_CTX_new(TLS_client_method()))) {
-		free(c);
+	if (!c || !(c->ctx = SSL_CTX_new(TLS_client_method())) ||
+	    !(c->ca = strdup(o->ca ? o->ca : X509_get_default_cert_file()))) {
+		tls_context_free(c);
 		return -ENOMEM;
 	}
+	/* before it is read: one that is written meanwhile is read once more */
+	c->roots = stamp_of(c->ca);
 	SSL_CTX_set_options(c->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 	    SSL_MODE_RELEASE_BUFFERS);
@@ -168,8 +204,10 @@ tls_context_new(const struct tls_options *o, struct tls_context **out, char why[
 struct tls_context *
 tls_context_free(struct tls_context *c)
 {
-	if (c)
+	if (c) {
 		SSL_CTX_free(c->ctx);
+		free(c->ca);
+	}
 	free(c);
 	return NULL;
 }

@@ -37,6 +37,11 @@ struct tls_options {
 int
 tls_context_new(const struct tls_options *o, struct tls_context **out, char why[TLS_MOST_WHY]);
 
+/* Whether its roots are other files by now, or were written anew: then another context knows better. A
+ * folder's own roots are read as they are needed. */
+bool
+tls_context_stale(const struct tls_context *c);
+
 /* Frees it; sessions of it live on. NULL is fine. Returns NULL. */
 struct tls_context *
 tls_context_free(struct tls_context *c);

@@ -7,7 +7,7 @@
  *   credential NAME FILE          "-": there is none
  *   send CLAIM RELAY FROM FILE FLAGS APPLICATION RCPT...    FLAGS: 8 eight, u utf8, a AUTH, -
  *   burst N WINDOW RELAY FROM FILE RCPT        so many messages, at most WINDOW under way
- *   cancel CLAIM | resolve TOKEN NAME | memory | stop | close
+ *   cancel CLAIM | resolve TOKEN NAME | again [RELAY] | memory | stop | close
  *
  * Options: --servers LIST, --ca PATH, --no-jail.
  */
@@ -232,6 +232,9 @@ command(char *line)
 	} else if (!strcmp(w[0], "resolve") && n == 3) {
 		struct relay_resolve m = {strtoull(w[1], NULL, 10), w[2]};
 		say(queue, RELAY_RESOLVE, &relay_ask_shape[RELAY_RESOLVE], &m, -1);
+	} else if (!strcmp(w[0], "again")) {
+		struct relay_again m = {n > 1 ? w[1] : ""};
+		say(queue, RELAY_AGAIN, &relay_ask_shape[RELAY_AGAIN], &m, -1);
 	} else if (!strcmp(w[0], "memory")) {
 		say_memory();
 	} else if (!strcmp(w[0], "stop")) {

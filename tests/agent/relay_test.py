@@ -57,6 +57,15 @@ def silence():
                    'add rule inet silence in ip6 daddr 2001:db8::9 drop\n')
 
 
+def until_delivered(rig, seconds=60):
+    """Sends until one arrives."""
+    end, n = time.monotonic() + seconds, 1000
+    while fates(x := rig.sent(n)) != ['delivered']:
+        assert time.monotonic() < end, x
+        n += 1
+        time.sleep(0.1)
+
+
 # ---- Postfix's smtp-sink ---------------------------------------------------------------------
 
 
@@ -176,6 +185,25 @@ def col28_the_lowest_version_holds(folder):
     r.close()
 
 
+def another_file_of_roots_is_noticed(folder):
+    """Replaced by another file of its name, where only the file was allowed at the start."""
+    other = tempfile.mkdtemp(prefix='mailreeve-roots-')
+    os.chmod(other, 0o755)
+    shutil.copy(folder + '/stranger-ca.pem', other + '/ca.pem')
+    r = Relay(587, tls='starttls', cert=folder + '/good.pem')
+    rig = Rig(RIG, other + '/ca.pem', '--servers', '127.0.0.1:5353')
+    rig.folder = folder
+    assert rig.policy(policy(folder, ('r', START + '\n' + ca(other))))['err'] == 0
+    x = rig.sent(1)
+    assert fates(x) == ['held'] and 'issuer' in x['rcpt'][0]['text'], x
+    shutil.copy(folder + '/ca.pem', other + '/new')
+    os.rename(other + '/new', other + '/ca.pem')
+    until_delivered(rig)
+    ends(rig)
+    r.close()
+    shutil.rmtree(other)
+
+
 def a_pinned_name_stands_for_the_host(folder):
     r = Relay(587, tls='starttls', cert=folder + '/other.pem')
     rig = begin(folder, START, f'tls: {{ca: {folder}/ca.pem, names: [mx.example.net]}}')
@@ -284,6 +312,25 @@ def a_wrong_credential_holds_alarms_and_is_not_hammered(folder):
     assert fates(rig.sent(9, flags='a')) == ['delivered']
     assert rig.state(well=1, alarm=0)
     assert not any('wrong' in x or 'right' in x for x in rig.log), rig.log
+    ends(rig)
+    r.close()
+
+
+def what_people_say_is_mended_is_tried_at_once(folder):
+    """`queue flush`: neither the pause of an endpoint nor that of a credential holds."""
+    rig = begin(folder, START, ca(folder), 'auth: {password: c}')
+    rig.credential('c', 'user: u\npassword: p\n')
+    for n in range(1, 4):
+        assert fates(rig.sent(n, flags='a')) == ['deferred']
+    r = Relay(587, tls='starttls', cert=folder + '/good.pem', users={'u': 'other'})
+    rig.say('again')
+    x = rig.sent(10, flags='a')
+    assert fates(x) == ['held'] and x['rcpt'][0]['code'] == 535, x
+    r.users['u'] = 'p'
+    rig.say('again', 'another')
+    rig.say('again', 'r')
+    x = rig.sent(11, flags='a')
+    assert fates(x) == ['delivered'], x
     ends(rig)
     r.close()
 
@@ -468,6 +515,36 @@ def ipv6_and_ipv4_are_both_tried(folder):
         assert fates(x) == ['delivered'] and x['peer'] == peer, x
         ends(rig)
         r.close()
+
+
+def another_resolv_conf_is_noticed(folder):
+    """Replaced by another file of its name, as resolvers' programs do."""
+    etc = os.path.join(folder, 'etc')
+    os.mkdir(etc)
+
+    def conf(server):
+        with open(etc + '/new', 'w') as f:
+            f.write(f'nameserver {server}\noptions timeout:1 attempts:1\n')
+        os.rename(etc + '/new', etc + '/resolv.conf')
+
+    world.Names(53, {}, '127.0.0.53')
+    world.Names(53, {'relay.example.org': {'A': ['127.0.0.1']}}, '127.0.0.54')
+    with open(etc + '/hosts', 'w') as f:
+        f.write('127.0.0.1 localhost\n')
+    conf('127.0.0.53')
+    r = Relay(2525)
+    subprocess.run(['mount', '--bind', etc, '/etc'], check=True)
+    try:
+        rig = Rig(RIG, folder)
+        assert rig.policy(policy(folder, ('r', PLAIN)))['err'] == 0
+        x = rig.sent(1)
+        assert fates(x) == ['deferred'] and 'no such name' in x['rcpt'][0]['text'], x
+        conf('127.0.0.54')
+        until_delivered(rig)
+        ends(rig)
+    finally:
+        subprocess.run(['umount', '-l', '/etc'], check=True)
+    r.close()
 
 
 def names_are_resolved_for_the_queue(folder):

@@ -424,10 +424,10 @@ class Names:
     """UDP name server: {name: {'A': [...], 'MX': [...]}}; a name that is not there is NXDOMAIN, one
     that is None gets no answer."""
 
-    def __init__(self, port, table):
+    def __init__(self, port, table, address='127.0.0.1'):
         self.table = table
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.s.bind(('127.0.0.1', port))
+        self.s.bind((address, port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
