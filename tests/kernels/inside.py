@@ -97,7 +97,7 @@ def an_edit_behind_its_back_is_told_with_its_pid_and_healed():
         p = subprocess.Popen(['nft', 'insert', 'rule', 'inet', 'mailreeve-host', chain, 'accept'])
         began = time.monotonic()
         verdict(p.wait() == 0, 'nothing keeps others out')
-        verdict(wait_for(lambda: a.status()['heals'] >= n, 8), 'healed', a.said())
+        verdict(wait_for(lambda: a.status()['heals'] >= n, 60), 'healed', a.said())
         print(f'    healed and seen to be {time.monotonic() - began:.2f} s after the edit')
         now = nl_agree.plain(nft('-s', 'list', 'ruleset'))
         verdict(sorted(now.splitlines()) == sorted(before.splitlines()), 'the rules are the old ones', now)
@@ -113,7 +113,8 @@ def agent():
     parent = ['apply_history_and_rollback', 'blocks_expire_and_outlive_a_restart',
               'drift_is_told_with_boxes_and_healed', 'attempts_are_told', 'root_becomes_the_agents_user',
               'without_a_root_parent_it_works_the_same']
-    confirm = ['confirmed_in_time_it_stays', 'machine_started_anew']
+    confirm = ['confirmed_in_time_it_stays', 'rollback_does_not_wait_for_the_deadline', 'machine_started_anew']
+    os.environ['BESIDE'] = '1'         # one case at a time: the machine has one slow processor
     run = [['parent_test.py', DAEMON, CTL, *([] if LONG else parent)],
            ['parent_confirm.py', DAEMON, CTL, '--rounds', '2', '--kills', '20', *([] if LONG else ['--only', *confirm])]]
     if LONG:

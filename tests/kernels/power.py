@@ -59,14 +59,14 @@ class Boot(Agent):
         verdict(re.findall(r'^\d+: (\w+)', up, re.M) in (['lo'], []), 'the network is not up yet', up)
         subprocess.run(['ip', 'link', 'add', 'eth0', 'type', 'dummy'], check=True)
         subprocess.run(['ip', 'link', 'set', 'eth0', 'up'], check=True)
-        wait_for(lambda: self.ctl('history').status == 0, 20, 0.1)
+        wait_for(lambda: self.ctl('history').status == 0, 60, 0.1)
         damaged = list(self.state.glob('**/*.damaged'))
         verdict(not damaged and 'set aside' not in self.said(), 'nothing is torn', f'{damaged} {self.said()}')
         return self
 
 
 def blocked(a, at_most):
-    found = wait_for(lambda: re.search(r'203\.0\.113\.9 .*expires (?:(\d+)m)?(?:(\d+)s)?', nft('list', 'ruleset')), 5)
+    found = wait_for(lambda: re.search(r'203\.0\.113\.9 .*expires (?:(\d+)m)?(?:(\d+)s)?', nft('list', 'ruleset')), 60)
     left = found and int(found[1] or 0) * 60 + int(found[2] or 0)
     verdict(found and 3000 < left <= at_most, 'a block is there for the rest of its time', left)
     verdict([b['address'] for b in a.status()['blocked']] == ['203.0.113.9'], 'and known', a.status())
