@@ -161,12 +161,13 @@ run_role(const char *name, int argc, char **argv)
 enum option {
 	OPT_POLICY, OPT_POINT, OPT_STATE, OPT_RUN, OPT_GROUP, OPT_USER, OPT_TEXTFILE, OPT_NO_OWNER,
 	OPT_CREDENTIALS, OPT_PORT, OPT_HOST, OPT_APART, OPT_STARTER,
+	OPT_TEST_BOOT, OPT_TEST_ASK, OPT_TEST_JOB,
 	OPT_HELP, OPT_MANUAL, OPT_VERSION, OPT_N
 };
 
 static const struct option_row {
 	const char *name, *value;  /* value NULL: it takes none */
-	const char *text;
+	const char *text;          /* NULL: for tests alone, and told to nobody */
 } option[OPT_N] = {
 	[OPT_POLICY] = {"policy", "FILE", "the policy's main file; /etc/mailreeve/policy.yaml"},
 	[OPT_POINT] = {"point", "NAME", "the point of the policy that this host is; needed where the "
@@ -188,6 +189,9 @@ static const struct option_row {
 	[OPT_APART] = {"mail-apart", NULL, "the mail roles are started by another unit, mailreeve-mail.service"},
 	[OPT_STARTER] = {"mail-starter", NULL, "be that unit: start the mail roles for the mailreeved whose sockets "
 	    "are in --run"},
+	[OPT_TEST_BOOT] = {"test-boot-id", "TEXT", NULL}, /* the machine was started anew */
+	[OPT_TEST_ASK] = {"test-ask-ms", "N", NULL},      /* no role is waited for longer */
+	[OPT_TEST_JOB] = {"test-job-ms", "N", NULL},      /* nor a child */
 	[OPT_HELP] = {"help", NULL, "print this help"},
 	[OPT_MANUAL] = {"manual", NULL, "print the manual page mailreeved(8) in roff"},
 	[OPT_VERSION] = {"version", NULL, "print the version"},
@@ -204,10 +208,11 @@ help(void)
 {
 	printf("usage: mailreeved [OPTION ...]\n\n%s\n\n", about);
 	for (int i = 0; i < OPT_N; i++) {
-		int n = printf("  --%s%s%s", option[i].name, option[i].value ? " " : "",
+		int n = !option[i].text ? 0 : printf("  --%s%s%s", option[i].name, option[i].value ? " " : "",
 		    option[i].value ? option[i].value : "");
 
-		printf("%*s%s\n", n < 22 ? 22 - n : 1, "", option[i].text);
+		if (n)
+			printf("%*s%s\n", n < 22 ? 22 - n : 1, "", option[i].text);
 	}
 }
 
@@ -218,7 +223,8 @@ manual(void)
 	    ".TH MAILREEVED 8\n.SH NAME\nmailreeved \\- keep a mail policy in force on a host\n"
 	    ".SH SYNOPSIS\n.B mailreeved\n[\\fIOPTION\\fP ...]\n.SH DESCRIPTION\n%s\n.SH OPTIONS\n", about);
 	for (int i = 0; i < OPT_N; i++)
-		printf(".TP\n.B \\-\\-%s\\fR %s\n%s\n", option[i].name,
+		if (option[i].text)
+			printf(".TP\n.B \\-\\-%s\\fR %s\n%s\n", option[i].name,
 		    option[i].value ? option[i].value : "", option[i].text);
 	printf(".SH SIGNALS\nSIGHUP: compile the policy and apply it. SIGTERM, SIGINT: end; the rules "
 	    "stay.\n.SH EXIT STATUS\n0 told to end; 1 a role has died or the machine failed: start it "
@@ -230,7 +236,7 @@ static const char *
 option_at(const void *arg, size_t i)
 {
 	(void)arg;
-	return i < OPT_N ? option[i].name : NULL;
+	return i >= OPT_N ? NULL : option[option[i].text ? i : OPT_HELP].name;
 }
 
 /* Reads argv into value[]. 0, or 2 after a message. */
@@ -344,6 +350,9 @@ main(int argc, char **argv)
 		free(textfile);
 		return status;
 	}
+	o.boot_id = value[OPT_TEST_BOOT];
+	o.ask_ms = value[OPT_TEST_ASK] ? (uint32_t)strtoul(value[OPT_TEST_ASK], NULL, 10) : 0;
+	o.job_ms = value[OPT_TEST_JOB] ? (uint32_t)strtoul(value[OPT_TEST_JOB], NULL, 10) : 0;
 	o.submission_port = (uint16_t)port;
 	o.credentials = credentials;
 	o.credentials_of_manager = !value[OPT_CREDENTIALS] && getenv("CREDENTIALS_DIRECTORY");

@@ -21,8 +21,8 @@ ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t wa
 			a = &p->ask[i];
 	if (!a)
 		return -EBUSY;
-	if (p->ask_us && within > p->ask_us)
-		within = p->ask_us;
+	if (p->o->ask_ms && within > p->o->ask_ms * 1000ull)
+		within = p->o->ask_ms * 1000ull;
 	if (++p->next_id == 0)
 		p->next_id = 1;
 	err = ipc_send(p->apply.chan, type, p->next_id, s->size ? s : NULL, s->size ? body : NULL, &fd,

@@ -259,7 +259,6 @@ struct parent {
 	int spool;                 /* the folder */
 	char host[256];            /* this host's full name; "" */
 	struct ask ask[MOST_ASKS];
-	uint64_t ask_us;           /* none waits longer; 0: as long as it is to (tests shorten it) */
 	uint32_t next_id;
 	struct job *job;           /* running and waiting */
 	int control_fd, metrics_fd;

@@ -72,11 +72,20 @@ static const char *const job_name[SPAWN_NASK] = {
 	[SPAWN_NAMES] = "names",
 };
 
+/* How long a child may take, milliseconds. */
+static uint32_t
+most_ms(const struct parent *p, uint32_t type)
+{
+	uint32_t ms = type == SPAWN_NAMES ? NAMES_MS : JOB_MS;
+
+	return p->o->job_ms && p->o->job_ms < ms ? p->o->job_ms : ms;
+}
+
 int
 job_start(struct parent *p, uint32_t type, uint32_t ask, const struct ipc_shape *s, const void *body,
     const int *fd, uint32_t nfd, uint32_t want, job_fn *fn, void *arg)
 {
-	struct spawn_job w = {.ms = type == SPAWN_NAMES ? NAMES_MS : JOB_MS};
+	struct spawn_job w = {.ms = most_ms(p, type)};
 	struct job *j;
 	unsigned n = 0;
 	int pair[2], err;
@@ -135,7 +144,7 @@ ended(struct parent *p, uint32_t id, const struct spawn_ended *e)
 		    strerror((int)e->err));
 	else if (e->late)
 		snprintf(why, sizeof why, "the %s child was ended: it took longer than %u s",
-		    job_name[j->type], (j->type == SPAWN_NAMES ? NAMES_MS : JOB_MS) / 1000u);
+		    job_name[j->type], most_ms(p, j->type) / 1000);
 	else if (e->signal)
 		snprintf(why, sizeof why, "the %s child was killed by signal %u (%s)%s", job_name[j->type],
 		    e->signal, strsignal((int)e->signal),

@@ -25,6 +25,9 @@ struct parent_options {
 	bool no_owner;
 	bool apart;                /* the mail roles are another unit's: parent_apart() */
 	char *program;             /* a role's argv[0] */
+	/* of tests, which can neither start the machine anew nor wait for long */
+	const char *boot_id;       /* that this boot has; NULL: as the kernel says */
+	uint32_t ask_ms, job_ms;   /* longer no role, no child of the spawner is waited for; 0: as long as it is to be */
 };
 
 /* Runs the agent until it is told to end. The exit status: 0 told to end; 1 a role died or the

@@ -26,7 +26,12 @@
 #include "jail/jail.h"
 #include "parent/inside.h"
 
-enum { BACKLOG = 256, STOP_MS = 3000, MOST_ROLE_ARGS = 12 };
+enum {
+	BACKLOG = 256, STOP_MS = 3000, MOST_ROLE_ARGS = 12,
+	/* an agent that was killed leaves its lock and its sockets to a child that it had begun to start, until
+	   that is a role, or has seen that it is alone */
+	PATIENCE_MS = 3000, PAUSE_MS = 20,
+};
 
 uint64_t
 now_us(int clock)
@@ -73,9 +78,17 @@ folder(struct parent *p, const char *path, mode_t mode)
 	return fd;
 }
 
+static void
+pause_ms(int ms)
+{
+	struct timespec t = {.tv_nsec = ms * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
 /* Whether somebody listens at this socket. */
 static bool
-answers(const struct sockaddr_un *a, int type)
+answers_now(const struct sockaddr_un *a, int type)
 {
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool yes = fd >= 0 && (!connect(fd, (const struct sockaddr *)a, sizeof *a) || errno == EAGAIN);
@@ -83,6 +96,19 @@ answers(const struct sockaddr_un *a, int type)
 	if (fd >= 0)
 		close(fd);
 	return yes;
+}
+
+static bool
+answers(const struct sockaddr_un *a, int type)
+{
+	int n = 0;
+
+	while (answers_now(a, type)) {
+		if (n++ == PATIENCE_MS / PAUSE_MS)
+			return true;
+		pause_ms(PAUSE_MS);
+	}
+	return false;
 }
 
 int
@@ -151,8 +177,13 @@ alone(struct parent *p, int dir)
 	p->lock = fcntl(dir, F_DUPFD_CLOEXEC, 3);
 	if (p->lock < 0)
 		return -errno;
-	if (!flock(p->lock, LOCK_EX | LOCK_NB))
-		return 0;
+	for (int i = 0; i < PATIENCE_MS / PAUSE_MS; i++) {
+		if (!flock(p->lock, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			break;
+		pause_ms(PAUSE_MS);
+	}
 	if (errno != EWOULDBLOCK)
 		return -errno;
 	log_say(LOG_IS_ERROR, NULL, "another agent is at work on %s: pid %u", p->o->state,
@@ -163,7 +194,7 @@ alone(struct parent *p, int dir)
 static void
 read_boot(struct parent *p)
 {
-	const char *other = getenv("MAILREEVE_BOOT_ID");
+	const char *other = p->o->boot_id;
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, p->boot, sizeof p->boot - 1);
 
@@ -171,11 +202,8 @@ read_boot(struct parent *p)
 		close(fd);
 	p->boot[n > 0 ? n : 0] = '\0';
 	p->boot[strcspn(p->boot, "\n")] = '\0';
-	/* for tests, which cannot start the machine anew */
 	if (other && strlen(other) < sizeof p->boot)
 		memcpy(p->boot, other, strlen(other) + 1);
-	other = getenv("MAILREEVE_ASK_MS");
-	p->ask_us = other ? strtoull(other, NULL, 10) * 1000 : 0;
 }
 
 /* The first name with a dot that /etc/hosts gives to the short one. */

@@ -11,11 +11,10 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parent_rig as rig  # noqa: E402
-from parent_rig import Agent, answer, connect, request, verdict, wait_for  # noqa: E402
+from parent_rig import Agent, LONG, answer, connect, knock, outer_link, request, verdict, wait_for  # noqa: E402
 
 DAEMON, CTL = (os.path.abspath(x) for x in sys.argv[1:3])
 CONTROL_GROUP, STRANGER = 8, 4711      # the group mail of every Debian system
@@ -35,7 +34,7 @@ def as_user(uid, gid, groups, path):
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
             s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            s.settimeout(10)
+            s.settimeout(LONG)
             s.connect(path)
             try:
                 s.send(request(rig.STATUS))
@@ -111,7 +110,7 @@ def what_is_no_request_is_answered_by_an_error():
         if b and op not in (rig.APPLY, 13):
             s.send(b)
         s.close()
-    verdict(wait_for(lambda: len(list(pathlib.Path(f'/proc/{a.process.pid}/fd').iterdir())) <= fds, 15),
+    verdict(wait_for(lambda: len(list(pathlib.Path(f'/proc/{a.process.pid}/fd').iterdir())) <= fds),
             'no descriptor is left open')
     verdict(a.process.poll() is None and a.ctl('status').status == 0, 'it answers still', a.said()[-500:])
     a.end()
@@ -120,15 +119,12 @@ def what_is_no_request_is_answered_by_an_error():
 def clients_are_bounded_and_slow_ones_dropped():
     a = agent().start()
     idle = [connect(a) for _ in range(16)]
-    time.sleep(0.2)
     r = a.ctl('status')
     verdict(r.status == 3, 'the seventeenth is turned away', r)
     idle.pop().close()
-    verdict(wait_for(lambda: a.ctl('history').status == 0, 5), 'when one goes, the next may come')
-    began = time.monotonic()
+    verdict(wait_for(lambda: a.ctl('history').status == 0), 'when one goes, the next may come')
     for s in idle:
         verdict(s.recv(10) == b'', 'who asks nothing is dropped')
-    verdict(time.monotonic() - began < 15, 'in time')
     # asks much, reads nothing
     slow = []
     for _ in range(8):
@@ -196,7 +192,7 @@ def faults(text):
 
 def read_socket(a, first=b''):
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(10)
+    s.settimeout(LONG)
     s.connect(str(a.run / 'metrics.sock'))
     if first:
         s.send(first)
@@ -215,18 +211,11 @@ def metrics_are_what_prometheus_reads():
     a.write(25)
     a.start()
     prom = d / 'textfiles' / 'mailreeve.prom'
-    verdict(wait_for(lambda: prom.exists() and 'mailreeve_generation 1\n' in prom.read_text(), 5),
-            'the file is there when the agent is ready, not 15 s later', a.said())
-    for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up',
-                  'link set d1 up'):
-        subprocess.run(['ip', *words.split()], check=True)
-    s = socket.socket()
-    s.settimeout(0.2)
-    try:
-        s.connect(('192.0.2.9', 25))
-    except OSError:
-        pass
-    time.sleep(1.2)
+    verdict(wait_for(lambda: prom.exists() and 'mailreeve_generation 1\n' in prom.read_text()), 'the textfile', a.said())
+    outer_link()
+    knock(25)
+    verdict(wait_for(lambda: faults(a.ctl('metrics').out)[1].get(
+        ('mailreeve_statement_packets_total', 'statement="outbound-shut"')), LONG, 0.2), 'counted', a.ctl('metrics'))
     for what, text in (('ctl', a.ctl('metrics').out), ('socket', read_socket(a)),
                        ('HTTP', read_socket(a, b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'))):
         if what == 'HTTP':
@@ -241,17 +230,17 @@ def metrics_are_what_prometheus_reads():
     verdict(faults('x 1\n')[0] and faults('# TYPE mailreeve_a counter\n')[0] and
             faults('# HELP mailreeve_a_total b\n# TYPE mailreeve_a_total counter\nmailreeve_a_total{x="\\q"} 1\n')[0],
             'the checker finds faults')
-    curl = subprocess.run(['curl', '-sS', '--max-time', '5', '--unix-socket', str(a.run / 'metrics.sock'),
+    curl = subprocess.run(['curl', '-sS', '--max-time', '60', '--unix-socket', str(a.run / 'metrics.sock'),
                            'http://localhost/metrics'], capture_output=True, text=True) \
         if rig.shutil.which('curl') else None
     if curl:
         verdict(curl.returncode == 0 and not faults(curl.stdout)[0] and curl.stdout, 'curl', curl)
     f = d / 'textfiles' / 'mailreeve.prom'
-    verdict(wait_for(f.exists, 20, 0.2) and not faults(f.read_text())[0], 'the textfile')
+    verdict(wait_for(f.exists) and not faults(f.read_text())[0], 'the textfile')
     verdict([x.name for x in (d / 'textfiles').iterdir()] == ['mailreeve.prom'], 'nothing beside it')
     for odd in (b'POST / HTTP/1.0\r\n\r\n', b'\0' * 5000, b'GET ' + b'x' * 20000):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(15)
+        s.settimeout(LONG)
         s.connect(str(a.run / 'metrics.sock'))
         try:
             s.sendall(odd)
@@ -266,7 +255,7 @@ def metrics_are_what_prometheus_reads():
         many.append(s)
     for s in many:
         s.close()
-    verdict(wait_for(lambda: not faults(read_socket(a))[0] and read_socket(a), 5), 'it answers still')
+    verdict(wait_for(lambda: not faults(read_socket(a))[0] and read_socket(a)), 'it answers still')
     verdict(a.ctl('status').status == 0, 'and is well')
     a.end()
 
@@ -319,4 +308,4 @@ TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__
 
 if __name__ == '__main__':
     rig.inside()
-    sys.exit(rig.run_all(TESTS, sys.argv[3:]))
+    sys.exit(rig.run_all(TESTS, sys.argv[3:], rig.AT_ONCE))

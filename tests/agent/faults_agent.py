@@ -8,7 +8,7 @@ As root as several users, without as one. Each function below is a test; its nam
 """
 import argparse
 import array
-import contextlib
+import json
 import os
 import pathlib
 import random
@@ -23,14 +23,13 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parent_rig as rig  # noqa: E402
-from parent_rig import Agent, answer, connect, nft, refused_ports, request, verdict, wait_for  # noqa: E402
+from parent_rig import Agent, LONG, answer, connect, keep, nft, refused_ports, request, verdict, wait_for  # noqa: E402
 
 ARGS = None
-COUNT = {}
 
 
 def count(what, n=1):
-    COUNT[what] = COUNT.get(what, 0) + n
+    keep(what, n)
 
 
 def agent(**kw):
@@ -61,13 +60,13 @@ class Supervisor:
         self.thread.join()
 
 
-def settled(a, seconds=20):
+def settled(a, seconds=LONG):
     """The agent answers, does nothing, and says what it holds; its status."""
     def look():
         r = a.ctl('status', '--json')
         if r.status == 3 or not r.out:
             return None
-        s = a.status()
+        s = json.loads(r.out)
         return s if not s['at_work'] and s['in_force'] else None
     return wait_for(look, seconds, 0.05)
 
@@ -99,7 +98,7 @@ def roles_killed_in_a_storm_leave_old_or_new_rules():
             kills[name] = kills.get(name, 0) + 1
         except OSError:
             pass
-        p.wait(60)
+        p.wait(LONG)
     x = settled(a)
     stop.set()
     w.join()
@@ -114,7 +113,7 @@ def roles_killed_in_a_storm_leave_old_or_new_rules():
         count(f'kills of the {name}', n)
     count('starts of the agent', s.starts)
     count('looks at the rules', len(rules))
-    verdict(set(s.codes) <= {1, -9}, 'how it ended', s.codes)
+    verdict(set(s.codes) <= {1, -9}, 'how it ended', (s.codes, a.said()[-3000:]))
     a.end()
 
 
@@ -134,7 +133,7 @@ def a_stopped_role_does_not_stop_the_agent():
         count('answers while the role apply stood still')
     verdict(refused_ports() == {25}, 'the rules stand')
     os.kill(pid, signal.SIGCONT)
-    verdict(p.wait(30) == 0 and refused_ports() == {465}, 'it goes on', a.said()[-500:])
+    verdict(p.wait(LONG) == 0 and refused_ports() == {465}, 'it goes on', a.said()[-500:])
     verdict(settled(a), 'and watches')
     count('slowest answer then, ms', int(slowest * 1e3))
     a.end()
@@ -173,13 +172,13 @@ def a_boot_beyond_the_memory_limit_is_told_and_does_not_loop():
     nft('delete', 'table', 'inet', 'mailreeve-host')
     nft('add', 'table', 'ip', 'other')
     a.start(ready=False, prefix=['prlimit', f'--as={little}:unlimited'])
-    said = wait_for(lambda: (a.run / 'control.sock').exists() and 'MemoryMax' in a.ctl('status').out, 10)
+    said = wait_for(lambda: (a.run / 'control.sock').exists() and 'MemoryMax' in a.ctl('status').out)
     pid = a.process.pid
     verdict(said, 'status tells', (a.ctl('status'), a.said()[-500:]))
     verdict(not wait_for(lambda: a.process.poll() is not None, 3), 'the agent stays', a.said()[-500:])
     for who in (pid, *a.roles().values()):
         resource.prlimit(who, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    verdict(settled(a, 30) and a.process.pid == pid, 'tried again, with memory it goes', a.said()[-500:])
+    verdict(settled(a, 2 * LONG) and a.process.pid == pid, 'tried again, with memory it goes', a.said()[-500:])
     a.end()
 
 
@@ -244,27 +243,31 @@ def what_clients_send_does_not_keep_others_waiting():
     pid, before = a.process.pid, nft('list', 'ruleset')
     fds = lambda: len(os.listdir(f'/proc/{pid}/fd'))  # noqa: E731
     open_fds = fds()
+    verdict(wait_for(lambda: a.ctl('status').status == 0), 'all is well before', a.ctl('status'))
     done = threading.Event()
-    waits, refused, crowded = [], [0], [0]
+    waits, refused, crowded = [], [], [0]
+
+    def ask():
+        """The answer to a request; None where 16 others were being heard, and that was said."""
+        s = connect(a)
+        try:
+            s.send(request(rig.STATUS))
+        except BrokenPipeError:
+            pass                       # it was told already
+        status, text = answer(s)
+        s.close()
+        return None if status == 3 and 'too many clients' in text else (status, text)
 
     def good():
         while not done.is_set():
             at = time.monotonic()
-            try:
-                s = connect(a)
-                with contextlib.suppress(BrokenPipeError):  # it was told already
-                    s.send(request(rig.STATUS))
-                status, text = answer(s)
-                s.close()
-            except OSError:
-                status, text = None, ''
-            if status in (0, 1):  # an answer, also where something is amiss, as in the first moment
-                waits.append(time.monotonic() - at)
-            elif status == 3 and 'too many clients' in text:
+            while not (x := ask()):
                 crowded[0] += 1
+            # 1: it is not known what is on the disk, for too many ask that; all else is told
+            if x[0] == 0 or (x[0] == 1 and 'the compile child cannot be started' in x[1]):
+                waits.append(time.monotonic() - at)
             else:
-                refused[0] += 1
-                print('not answered:', status, text[-300:])
+                refused.append((x[0], x[1][:600]))
             time.sleep(0.02)
     t = threading.Thread(target=good)
     t.start()
@@ -274,7 +277,9 @@ def what_clients_send_does_not_keep_others_waiting():
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         s.send(request(11))
     null = os.open('/dev/null', os.O_RDWR)
-    for i in range(n):
+    i, end = 0, time.monotonic() + LONG
+    # until all are sent, and others have had their answers meanwhile
+    while i < n or (len(waits) < 5 and time.monotonic() < end):
         s = connect(a)
         b = frame()
         try:
@@ -288,21 +293,22 @@ def what_clients_send_does_not_keep_others_waiting():
         except OSError:
             pass
         s.close()
+        i += 1
+    answered = len(waits)
     os.close(null)
     done.set()
     t.join()
-    count('frames', n)
-    count('good answers meanwhile', len(waits))
+    count('frames', i)
+    count('good answers meanwhile', answered)
     count('told that there are too many, meanwhile', crowded[0])
     count('slowest good answer, ms', int(max(waits) * 1e3))
-    # 2,000 at once are more than the agent hears at once; whom it does not hear it tells so
-    verdict(waits and not refused[0], 'others are answered', (len(waits), refused))
+    verdict(answered >= 5 and not refused, 'others are answered', (answered, refused))
     for s in hold:
         s.close()
     verdict(a.process.poll() is None and a.process.pid == pid, 'the agent lives', a.said()[-500:])
-    verdict(wait_for(lambda: fds() <= open_fds, 15), 'no descriptor stays', (fds(), open_fds))
+    verdict(wait_for(lambda: fds() <= open_fds), 'no descriptor stays', (fds(), open_fds))
     verdict(nft('list', 'ruleset') == before, 'nothing was changed')
-    verdict(a.ctl('status').status == 0, 'it answers')
+    verdict(wait_for(lambda: a.ctl('status').status == 0), 'it answers', a.ctl('status'))
     a.end()
 
 
@@ -318,8 +324,8 @@ def main():
     print(f'SEED={rig.SEED}')
     tests = [f for f in globals().values() if callable(f) and getattr(f, '__module__', '') == '__main__' and
              f.__name__.count('_') > 3 and ARGS.only in f.__name__]
-    status = rig.run_all(tests)
-    for what, n in sorted(COUNT.items()):
+    status = rig.run_all(tests, at_once=rig.AT_ONCE)
+    for what, n in sorted(rig.KEPT.items()):
         print(f'{n:8}  {what}')
     return status
 

@@ -8,7 +8,6 @@ Prints how late reverts were, and how many kills of which kind left the old and 
 quiet machine: a revert more than a second late is a failure.
 """
 import argparse
-import json
 import os
 import random
 import signal
@@ -19,11 +18,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parent_rig as rig  # noqa: E402
-from parent_rig import Agent, nft, refused_ports, verdict, wait_for  # noqa: E402
+from parent_rig import Agent, keep, nft, refused_ports, verdict, wait_for  # noqa: E402
 
 SECONDS = 2
 LONG = (SECONDS, 10, 40)       # where a step must come before the deadline: tried with more, if it was late
-LATE = []                      # seconds past the deadline, of each revert seen
 
 
 class Supervised(Agent):
@@ -66,7 +64,7 @@ def reverted(deadline, what, a):
         time.sleep(0.005)
     seen = time.monotonic()
     ok = refused_ports() == {25}
-    LATE.append(seen - deadline)
+    keep('late', [seen - deadline])
     return verdict(ok, what, f'{seen - deadline:.3f} s past the deadline\n{a.said()[-1500:]}')
 
 
@@ -209,7 +207,8 @@ def machine_started_anew():
                 time.sleep(max(0, d.last + 0.5 - time.monotonic()) if overdue else 0)
                 rig.new_net()
                 verdict(refused_ports() == set(), 'an empty kernel')
-                a.start(MAILREEVE_BOOT_ID='another-boot')
+                a.options = ['--test-boot-id', 'another-boot']
+                a.start()
                 verdict(refused_ports() == {25}, 'what was confirmed', a.said())
                 verdict(not a.status()['pending'] and 'not confirmed' in a.said(), 'said so', a.said())
                 time.sleep(max(0, d.last + 0.2 - time.monotonic()))
@@ -223,7 +222,7 @@ def role_that_does_not_answer_confirms_nothing():
     """The role apply sleeps: what it was asked it does when it wakes, and that is reverted in time."""
     for args in (['--confirm', '10s'], []):
         rig.new_net()
-        a = Agent(ARGS.daemon, ARGS.ctl, env={'MAILREEVE_ASK_MS': '1500'}).start()
+        a = Agent(ARGS.daemon, ARGS.ctl, options=['--test-ask-ms', '1500']).start()
         role = a.roles()['apply']
         a.write(465)
         os.kill(role, signal.SIGSTOP)
@@ -245,7 +244,7 @@ def role_that_does_not_answer_confirms_nothing():
 
 
 def remove_that_is_not_answered_removes_nothing():
-    a = Agent(ARGS.daemon, ARGS.ctl, env={'MAILREEVE_ASK_MS': '1500'}).start()
+    a = Agent(ARGS.daemon, ARGS.ctl, options=['--test-ask-ms', '1500']).start()
     role = a.roles()['apply']
     os.kill(role, signal.SIGSTOP)
     r = a.ctl('remove')
@@ -283,34 +282,25 @@ def a_first_apply_reverts_to_nothing():
     a.end()
 
 
-def state_is_old_or_new_whenever_the_agent_dies():
-    """kill -9 at random points of apply, confirm and rollback."""
+def old_or_new(kind, args):
+    """kill -9 at random points of this command: what is on the disk is old or new, whenever the agent dies."""
     a = Agent(ARGS.daemon, ARGS.ctl).start()
-    ports, kinds = [25, 465, 587], ['apply', 'apply --confirm', 'confirm', 'rollback']
-    count = {k: [0, 0] for k in kinds}
-    lasts = {k: 0.02 for k in kinds}
-    for i in range(ARGS.kills):
-        kind = kinds[i % len(kinds)]
+    ports, count, lasts = [25, 465, 587], [0, 0], 0.02
+    for i in range(ARGS.kills // 4):
         old = refused_ports()
         new = {random.choice([p for p in ports if p not in old])}
+        a.write(*new, name=f's{i}')
         if kind == 'confirm':
-            a.write(*new, name=f's{i}')
             verdict(a.ctl('apply', '--confirm', '1h').status == 0, 'apply --confirm', a.said()[-500:])
-            args = ['confirm']
         elif kind == 'rollback':
-            a.write(*new, name=f's{i}')
             verdict(a.ctl('apply').status == 0, 'apply', a.said()[-500:])
             old, new = new, old
-            args = ['rollback']
-        else:
-            a.write(*new, name=f's{i}')
-            args = ['apply', '--confirm', '1h'] if kind != 'apply' else ['apply']
         c = a.ctl_begin(*args)
-        if i < len(kinds):
+        if i == 0:
             began = time.monotonic()
             c.wait()
-            lasts[kind] = time.monotonic() - began
-        time.sleep(random.uniform(0, 1.2 * lasts[kind]))
+            lasts = time.monotonic() - began
+        time.sleep(random.uniform(0, 1.2 * lasts))
         a.process.kill()
         a.process.wait()
         c.wait()
@@ -318,31 +308,48 @@ def state_is_old_or_new_whenever_the_agent_dies():
         verdict(live in (old, new), f'{kind}: the kernel has the old or the new', (old, new, live))
         mark = len(a.said())
         a.start()
-        s = json.loads(a.ctl('status', '--json').out)
+        s = a.status()
         live = refused_ports()
         said = a.said()[mark:]
         ok = verdict(s['in_force'] and not s['trouble'] and live in (old, new) and 'damaged' not in said,
                      f'{kind}: readable, and old or new', (old, new, live, s, said))
-        count[kind][live == new and not (kind == 'confirm' and s['pending'])] += ok
+        count[live == new and not (kind == 'confirm' and s['pending'])] += ok
         if s['pending']:
             verdict(kind in ('apply --confirm', 'confirm'), 'only what was to be confirmed waits', kind)
             a.ctl(random.choice(['confirm', 'rollback']))
             verdict(not a.status()['pending'], 'and can be ended', a.said()[-500:])
     left = [p.name for p in (a.state / 'history').iterdir() if not p.name.isdigit()]
     verdict(not left, 'nothing half-written is left', left)
-    for k, (old, new) in count.items():
-        print(f'killed during {k}: {old} times the old, {new} times the new')
-    verdict(all(sum(x) for x in count.values()), 'each kind was tried', count)
+    print(f'killed during {kind}: {count[0]} times the old, {count[1]} times the new')
+    verdict(sum(count) == ARGS.kills // 4, 'all were tried', count)
     a.end()
 
 
+def state_is_old_or_new_when_killed_during_apply():
+    old_or_new('apply', ['apply'])
+
+
+def state_is_old_or_new_when_killed_during_apply_confirm():
+    old_or_new('apply --confirm', ['apply', '--confirm', '1h'])
+
+
+def state_is_old_or_new_when_killed_during_confirm():
+    old_or_new('confirm', ['confirm'])
+
+
+def state_is_old_or_new_when_killed_during_rollback():
+    old_or_new('rollback', ['rollback'])
+
+
 def cases():
-    return [confirmed_in_time_it_stays, rollback_does_not_wait_for_the_deadline, client_killed,
-            agent_killed_and_started_again, agent_killed_again_and_again, agent_dead_at_the_deadline,
-            machine_started_anew, role_that_does_not_answer_confirms_nothing,
+    """Those that take longest first."""
+    return [agent_killed_and_started_again, role_that_does_not_answer_confirms_nothing, client_killed,
+            machine_started_anew, state_is_old_or_new_when_killed_during_apply,
+            state_is_old_or_new_when_killed_during_apply_confirm, state_is_old_or_new_when_killed_during_confirm,
+            state_is_old_or_new_when_killed_during_rollback, agent_dead_at_the_deadline, confirmed_in_time_it_stays,
+            rollback_does_not_wait_for_the_deadline, agent_killed_again_and_again,
             remove_that_is_not_answered_removes_nothing, rollback_passes_over_what_was_taken_back,
-            a_first_apply_reverts_to_nothing,
-            state_is_old_or_new_whenever_the_agent_dies]
+            a_first_apply_reverts_to_nothing]
 
 
 if __name__ == '__main__':
@@ -355,7 +362,8 @@ if __name__ == '__main__':
     parser.add_argument('--only', nargs='*', default=())
     parser.add_argument('--strict', action='store_true')
     ARGS = parser.parse_args()
-    status = rig.run_all(cases(), ARGS.only)
-    if LATE:
-        print(f'{len(LATE)} reverts, at most {max(LATE) * 1000:.0f} ms past the deadline')
+    status = rig.run_all(cases(), ARGS.only, rig.AT_ONCE)
+    late = rig.KEPT.get('late')
+    if late:
+        print(f'{len(late)} reverts, at most {max(late) * 1000:.0f} ms past the deadline')
     sys.exit(status)

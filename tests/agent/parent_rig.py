@@ -89,7 +89,10 @@ def nft(*args, text=None, check=True):
     return r.stdout
 
 
-def wait_for(what, seconds=10.0, every=0.02):
+LONG = 60.0                    # seconds, for what surely comes: on a busy machine it takes its time
+
+
+def wait_for(what, seconds=LONG, every=0.02):
     end = time.monotonic() + seconds
     while True:
         x = what()
@@ -102,6 +105,44 @@ def children(pid):
     with contextlib.suppress(OSError):
         return [int(x) for x in pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
     return []
+
+
+def alive(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] not in 'ZX'
+    return False
+
+
+def proc(pid, key):
+    """A line of /proc/PID/status; '' when it has gone."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(f'/proc/{pid}/status').read_text().splitlines():
+            if line.startswith(key + ':'):
+                return line[len(key) + 1:].strip()
+    return ''
+
+
+def log_group_heard():
+    """Whether somebody hears the packets that are told: those of before are lost."""
+    return bool(pathlib.Path('/proc/net/netfilter/nfnetlink_log').read_text().strip())
+
+
+def outer_link():
+    """A way out of the namespace, to 192.0.2.0/24."""
+    for words in ('link add d0 type veth peer name d1', 'addr add 192.0.2.1/24 dev d0', 'link set d0 up',
+                  'link set d1 up'):
+        subprocess.run(['ip', *words.split()], check=True)
+
+
+def knock(port, address='192.0.2.9'):
+    """Tries to connect to what is refused, or is not there."""
+    s = socket.socket()
+    s.settimeout(0.3)
+    try:
+        s.connect((address, port))
+    except OSError:
+        pass
+    s.close()
 
 
 class Answer:
@@ -149,20 +190,20 @@ class Agent:
                 '--run', str(self.run), *self.options]
         with open(self.log, 'a') as log:
             self.process = subprocess.Popen(argv, stderr=log, env={**os.environ, **self.env, **env})
-        if ready and not wait_for(lambda: self.ready() or self.process.poll() is not None, 20):
+        if ready and not wait_for(lambda: self.ready() or self.process.poll() is not None):
             raise RuntimeError('the agent does not answer: ' + self.said())
+        if ready and self.process.poll() is not None:
+            raise RuntimeError(f'the agent ended with {self.process.returncode}: {self.said()}')
         return self
 
     def ready(self):
-        """Whether the first operation has ended."""
+        """Whether the first operation has ended: it keeps others waiting, also those that would change nothing."""
         if not (self.run / 'control.sock').exists():
             return False
-        r = self.ctl('history')
-        if r.status == 3:
-            return False
-        return json.loads(self.ctl('status', '--json').out or '{"at_work": "boot"}')['at_work'] != 'boot'
+        r = self.ctl('unblock', '192.0.2.254')
+        return r.status != 3 and 'busy: boot' not in r.err
 
-    def ctl(self, *args, timeout=60, **env):
+    def ctl(self, *args, timeout=2 * LONG, **env):
         return Answer(subprocess.run([self.program, *args, '--run', str(self.run)],
                                      capture_output=True, text=True, timeout=timeout,
                                      env={**os.environ, 'SSH_CONNECTION': '', **env}))
@@ -172,15 +213,25 @@ class Agent:
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def status(self):
-        return json.loads(self.ctl('status', '--json').out)
+        r = self.ctl('status', '--json')
+        if not r.out:
+            raise RuntimeError(f'no status: {r}; the agent: {self.process.poll()}, said: {self.said()[-3000:]}')
+        return json.loads(r.out)
 
     def said(self):
         return self.log.read_text() if self.log.exists() else ''
 
     def kill(self, sig=signal.SIGKILL):
-        if self.process and self.process.poll() is None:
+        """Ends it; its roles, which follow it, too. Its exit status."""
+        if not self.process:
+            return None
+        roles = self.roles()
+        if self.process.poll() is None:
             self.process.send_signal(sig)
-        return self.process.wait(20) if self.process else None
+        status = self.process.wait(LONG)
+        if not wait_for(lambda: not any(alive(x) for x in roles.values())):
+            raise RuntimeError(f'roles stay behind: {roles}')
+        return status
 
     def stop(self):
         return self.kill(signal.SIGTERM)
@@ -230,7 +281,7 @@ def request(op, flags=0, number=0, seconds=0, address='', connection=''):
 def connect(agent):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.connect(str(agent.run / 'control.sock'))
-    s.settimeout(20)
+    s.settimeout(LONG)
     return s
 
 
@@ -253,6 +304,7 @@ def answer(s):
 # ---- counting -------------------------------------------------------------------------------------
 
 passed = failed = 0
+KEPT = {}                      # what tests hand back: numbers are added, lists made longer
 
 
 def verdict(ok, what, why=''):
@@ -265,22 +317,95 @@ def verdict(ok, what, why=''):
     return ok
 
 
-def run_all(tests, only=()):
+def keep(what, x):
+    KEPT[what] = KEPT.get(what, type(x)()) + x
+
+
+def run_one(t):
+    """A test in a network namespace of its own; what it started ends with it."""
     global failed
-    random.seed(SEED)
-    for t in tests:
-        if only and t.__name__ not in only:
-            continue
-        began = time.monotonic()
-        try:
-            new_net()
-            t()
-        except Exception:
+    began = time.monotonic()
+    try:
+        new_net()
+        t()
+    except Exception:
+        failed += 1
+        print(f'FAIL {t.__name__}\n{traceback.format_exc()}', flush=True)
+    for a in ALL:
+        a.kill()
+    ALL.clear()
+    print(f'{t.__name__}: {time.monotonic() - began:.1f} s', flush=True)
+
+
+class Apart:
+    """A test in a process and a group of its own."""
+
+    def __init__(self, t):
+        self.test, self.out = t, tempfile.TemporaryFile('w+')
+        self.until = time.monotonic() + MOST_SECONDS
+        self.counts, told = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(told)
+            return
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        globals().update(passed=0, failed=0)
+        KEPT.clear()
+        os.dup2(self.out.fileno(), 1)
+        os.dup2(self.out.fileno(), 2)
+        random.seed(f'{SEED} {t.__name__}')
+        run_one(t)
+        sys.stdout.flush()
+        os.write(told, json.dumps([passed, failed, KEPT]).encode())
+        os._exit(0)
+
+    def ended(self):
+        global passed, failed
+        if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() < self.until:
+                return False
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        said = os.read(self.counts, 1 << 20)
+        os.close(self.counts)
+        self.out.seek(0)
+        print(self.out.read(), end='', flush=True)
+        if said:
+            p, f, kept = json.loads(said)
+            passed, failed = passed + p, failed + f
+            for what, x in kept.items():
+                keep(what, x)
+        else:
             failed += 1
-            print(f'FAIL {t.__name__}\n{traceback.format_exc()}', flush=True)
-        for a in ALL:
-            a.kill()
-        ALL.clear()
-        print(f'{t.__name__}: {time.monotonic() - began:.1f} s', flush=True)
+            print(f'FAIL {self.test.__name__}: ended without a result', flush=True)
+        return True
+
+
+AT_ONCE = int(os.environ.get('AT_ONCE', '4'))
+MOST_SECONDS = 200
+
+
+def run_all(tests, only=(), at_once=1):
+    """at_once: so many tests side by side, which share nothing; most of their time they wait."""
+    random.seed(SEED)
+    tests = [t for t in tests if not only or t.__name__ in only]
+    running = []
+
+    def give_up(*_):
+        for r in running:
+            os.killpg(r.pid, signal.SIGKILL)
+        sys.exit(1)
+    signal.signal(signal.SIGTERM, give_up)
+    for t in tests:
+        if at_once == 1 or len(tests) == 1:
+            run_one(t)
+            continue
+        wait_for(lambda: len(running) < at_once or any(r.ended() and not running.remove(r) for r in list(running)),
+                 1e9, 0.05)
+        running.append(Apart(t))
+    for r in running:
+        wait_for(r.ended, 1e9, 0.05)
     print(f'{passed} passed, {failed} failed')
     return 1 if failed else 0
