@@ -383,7 +383,7 @@ class Apart:
         return True
 
 
-AT_ONCE = int(os.environ.get('AT_ONCE', '4'))
+AT_ONCE = int(os.environ.get('BESIDE', '4'))
 MOST_SECONDS = 200
 
 
