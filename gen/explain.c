@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/cgroup.h"
 #include "base/units.h"
 #include "gen/commands.h"
 #include "gen/describe.h"
@@ -211,9 +212,7 @@ answer(struct buf *out, struct unit *u, const struct question *q, int form)
 		return err;
 	p.date = date;
 	p.user = q->user;
-	p.unit = q->unit;
-	if (q->unit && !strchr(q->unit, '/'))
-		p.unit = arena_printf(u->a, "system.slice/%s", q->unit);
+	p.unit = q->unit ? cgroup_of_unit(u->a, q->unit) : NULL;
 	look_explain(u->a, u->c.flow, u->c.meaning[pt->index], pt, &p, &e);
 	if (form == UNIT_JSON)
 		json(out, u, &e);
@@ -465,7 +464,7 @@ explain_message(const struct args *a, struct unit *u, int form)
 		m.header = &m.from;
 		m.nheader = 1;
 	}
-	m.unit = unit && !strchr(unit, '/') ? arena_printf(u->a, "system.slice/%s", unit) : unit;
+	m.unit = unit ? cgroup_of_unit(u->a, unit) : NULL;
 	mail_admit(u->a, p, &m, NULL, 0, &v);
 	if (form == UNIT_JSON) {
 		message_json(&out, u, &v);

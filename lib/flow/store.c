@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/cgroup.h"
 #include "base/hash.h"
 #include "policy/policy.h"
 
@@ -196,7 +197,7 @@ flow_unit_value(struct flow *f, const char *name, bool add)
 	    hash_names_find(f->unit, name, strlen(name));
 	/* A probe may name the unit as systemctl does. */
 	if (i == UINT32_MAX && !strchr(name, '/')) {
-		name = arena_printf(f->a, "system.slice/%s", name);
+		name = cgroup_of_unit(f->a, name);
 		i = hash_names_find(f->unit, name, strlen(name));
 	}
 	return i == UINT32_MAX ? FLOW_UNIT_NONE : (u128)i + 1;

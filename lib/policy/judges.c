@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cgroup.h"
 #include "base/hash.h"
 #include "policy/load.h"
 #include "policy/read.h"
@@ -64,7 +65,7 @@ stmt_who(struct load *l, struct policy_stmt *s, const struct raw_stmt *raw)
 	s->user = meta_strings(l, &raw->users, &s->nuser);
 	s->unit = meta_strings(l, &raw->units, &s->nunit);
 	for (size_t i = 0; i < s->nunit; i++)
-		s->unit[i] = read_unit(l->a, s->unit[i]);
+		s->unit[i] = cgroup_of_unit(l->a, s->unit[i]);
 }
 
 /* A place of a statement, or any; false when it was mistaken. */

@@ -160,16 +160,6 @@ read_unit_ok(struct arena *a, const char *s, size_t n)
 	return NULL;
 }
 
-const char *
-read_unit(struct arena *a, const char *s)
-{
-	size_t n = strlen(s);
-
-	if (strchr(s, '/') || (n > 6 && !strcmp(s + n - 6, ".slice")))
-		return s;
-	return arena_printf(a, "system.slice/%s", s);
-}
-
 /* ---- names of hosts and domains ------------------------------------------- */
 
 static const char *

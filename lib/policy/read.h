@@ -36,10 +36,6 @@ read_user_ok(struct arena *a, const char *s, size_t n);
 const char *
 read_unit_ok(struct arena *a, const char *s, size_t n);
 
-/* The cgroup path of a unit: a unit without a slice is in system.slice. */
-const char *
-read_unit(struct arena *a, const char *s);
-
 /* A host name (RFC 1123, with a dot) or an address literal. */
 const char *
 read_host_ok(struct arena *a, const char *s, size_t n);

@@ -1,6 +1,7 @@
 /* The forwarder's part: kinds, routes, applications. */
 #include <string.h>
 
+#include "base/cgroup.h"
 #include "policy/load.h"
 #include "policy/read.h"
 
@@ -138,7 +139,7 @@ application_fill(struct load *l, const struct raw_application *raw, struct polic
 	x->user = text(&raw->runs_as.user);
 	x->unit = text(&raw->runs_as.unit);
 	if (x->unit)
-		x->unit = read_unit(l->a, x->unit);
+		x->unit = cgroup_of_unit(l->a, x->unit);
 	x->owners = meta_strings(l, &raw->owners, &x->nowners);
 	senders_read(l, &raw->senders, x);
 	x->via = relay_forward(l, &raw->via);

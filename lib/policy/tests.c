@@ -1,6 +1,7 @@
 /* The policy's own tests: packets and messages with their fate. */
 #include <string.h>
 
+#include "base/cgroup.h"
 #include "policy/load.h"
 #include "policy/read.h"
 
@@ -51,7 +52,7 @@ packet_keys(struct load *l, const struct raw_test *raw, struct policy_test *t)
 		return;
 	}
 	t->packet.user = raw->user.ok ? raw->user.s : NULL;
-	t->packet.unit = raw->unit.ok ? read_unit(l->a, raw->unit.s) : NULL;
+	t->packet.unit = raw->unit.ok ? cgroup_of_unit(l->a, raw->unit.s) : NULL;
 }
 
 static void
@@ -107,7 +108,7 @@ message_test(struct load *l, const struct raw_test *raw, struct policy_test *t)
 		diag_hint(l->d, diag_add(l->d, DIAG_E0471, s->in.node->at,
 		    "the policy has no forwarder to send a message to"), "write `submission:`");
 	m->user = s->user.ok ? s->user.s : NULL;
-	m->unit = s->unit.ok ? read_unit(l->a, s->unit.s) : NULL;
+	m->unit = s->unit.ok ? cgroup_of_unit(l->a, s->unit.s) : NULL;
 	if (s->application.ok && names_need(l, &l->applications, s->application.s,
 	    s->application.node->at))
 		m->application = s->application.s;

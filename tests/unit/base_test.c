@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/cgroup.h"
 #include "base/hash.h"
 #include "base/near.h"
 #include "base/u128.h"
@@ -47,6 +48,31 @@ arena_gives_zeroed_aligned_memory(void **state)
 			assert_int_equal(got[i][k], (char)i);
 	assert_null(arena_free(a));
 	assert_null(arena_free(NULL));
+}
+
+static void
+units_stand_where_systemd_puts_them(void **state)
+{
+	static const char *const unit[][2] = {
+		{"apache2.service", "system.slice/apache2.service"},
+		{"a@b.service", "system.slice/system-a.slice/a@b.service"},
+		{"postgresql@15-main.service", "system.slice/system-postgresql.slice/postgresql@15-main.service"},
+		{"my-list@x.y.service", "system.slice/system-my\\x2dlist.slice/my-list@x.y.service"},
+		{"a\\x2db@1.service", "system.slice/system-a\\x5cx2db.slice/a\\x2db@1.service"},
+		{"a@.service", "system.slice/a@.service"},     /* the template itself runs nowhere */
+		{"user.slice", "user.slice"},
+		{"user-1000.slice", "user.slice/user-1000.slice"},
+		{"a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice"},
+		{"-.slice", "-.slice"},
+		{"docker-0a1b.scope", "system.slice/docker-0a1b.scope"},
+		{"user.slice/user-1000.slice/session-3.scope", "user.slice/user-1000.slice/session-3.scope"},
+	};
+	struct arena *a = arena_new();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof unit / sizeof *unit; i++)
+		assert_string_equal(cgroup_of_unit(a, unit[i][0]), unit[i][1]);
+	arena_free(a);
 }
 
 static void
@@ -427,6 +453,7 @@ main(void)
 {
 	const struct CMUnitTest t[] = {
 		cmocka_unit_test(arena_gives_zeroed_aligned_memory),
+		cmocka_unit_test(units_stand_where_systemd_puts_them),
 		cmocka_unit_test(arena_push_keeps_what_is_there),
 		cmocka_unit_test(a_lack_of_memory_is_told_where_it_was_asked),
 		cmocka_unit_test(arena_strings),
