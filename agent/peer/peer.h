@@ -25,7 +25,7 @@ enum {
 	PEER_MOST_FDS = 1024,      /* of one process */
 	PEER_MOST_UNITS = 16384,   /* control groups remembered */
 	PEER_MOST_DEPTH = 32,
-	PEER_WALK_MS = 1000,       /* between two walks, at least */
+	PEER_MOST_WALKS = 32,      /* at once, by one who has rested */
 };
 
 /* ---- sockets ------------------------------------------------------------------------ */
@@ -96,8 +96,8 @@ peer_units_free(struct peer_units *u);
 
 /* The path of a control group: "system.slice/apache2.service", "/" for the root itself. NULL where it
  * is not known: no such folder (any more), below another root, or past a limit. An unknown id lets
- * the folders be walked again, at most once in PEER_WALK_MS of the caller's clock. It lives
- * until the next call. */
+ * the folders be walked again, PEER_MOST_WALKS times at once; each walk is earned again in
+ * 1 ms and 1 more for 16 control groups, by the caller's clock. It lives until the next call. */
 const char *
 peer_units_path(struct peer_units *u, uint64_t id, uint64_t now_ms);
 

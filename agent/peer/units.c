@@ -25,8 +25,8 @@ struct units_list {
 
 struct peer_units {
 	int root;
-	bool walked;
-	uint64_t last;             /* walk, milliseconds */
+	uint32_t walks;            /* that may be made at once, PEER_MOST_WALKS at most */
+	uint64_t last;             /* milliseconds: until when walks were counted */
 	struct units_list l;
 };
 
@@ -35,8 +35,10 @@ peer_units_new(int root)
 {
 	struct peer_units *u = calloc(1, sizeof *u);
 
-	if (u)
+	if (u) {
 		u->root = root;
+		u->walks = PEER_MOST_WALKS;
+	}
 	return u;
 }
 
@@ -180,6 +182,23 @@ peer_units_known(const struct peer_units *u, uint64_t id)
 	return NULL;
 }
 
+/* Units begin in bursts, and each of them is to be known at its first word; but who sits in a control group
+ * that cannot be seen must not make us walk all the time. A walk costs some microseconds a control
+ * group: each is earned by a rest of some ten times that. */
+static void
+again_earned(struct peer_units *u, uint64_t now_ms)
+{
+	uint64_t rest = 1 + u->l.n / 16, earned = (now_ms - u->last) / rest;
+
+	if (now_ms < u->last || earned >= PEER_MOST_WALKS - u->walks) {
+		u->walks = PEER_MOST_WALKS;
+		u->last = now_ms;
+	} else {
+		u->walks += (uint32_t)earned;
+		u->last += earned * rest;
+	}
+}
+
 const char *
 peer_units_path(struct peer_units *u, uint64_t id, uint64_t now_ms)
 {
@@ -187,11 +206,11 @@ peer_units_path(struct peer_units *u, uint64_t id, uint64_t now_ms)
 
 	if (path || !id || u->root < 0)
 		return path;
-	if (u->walked && now_ms - u->last < PEER_WALK_MS)
+	again_earned(u, now_ms);
+	if (!u->walks)
 		return NULL;
+	u->walks--;
 	again(u);
-	u->walked = true;
-	u->last = now_ms;
 	return peer_units_known(u, id);
 }
 

@@ -370,11 +370,21 @@ units_are_known_by_their_ids(void **state)
 	/* an id that is not known is nobody's; and 0, which older kernels tell, too */
 	assert_null(peer_units_path(u, 1, 7000));
 	assert_null(peer_units_path(u, 0, 9000));
-	/* a new one is found, but not by walking for every question */
-	put_folder("system.slice/late.service");
-	assert_null(peer_units_path(u, id_of("system.slice/late.service"), 7000 + PEER_WALK_MS - 1));
-	assert_string_equal(peer_units_path(u, id_of("system.slice/late.service"), 7000 + PEER_WALK_MS),
-	    "system.slice/late.service");
+	/* a job that has just begun is known at once, and so are many that begin together */
+	for (int i = 0; i < PEER_MOST_WALKS; i++) {
+		char late[64];
+
+		snprintf(late, sizeof late, "system.slice/late%d.service", i);
+		put_folder(late);
+		assert_string_equal(peer_units_path(u, id_of(late), 9001), late);
+	}
+	/* but who cannot be known does not make us walk for every question */
+	for (int i = 0; i < PEER_MOST_WALKS; i++)
+		assert_null(peer_units_path(u, 1, 9001));
+	put_folder("system.slice/last.service");
+	assert_null(peer_units_path(u, id_of("system.slice/last.service"), 9001));
+	assert_string_equal(peer_units_path(u, id_of("system.slice/last.service"), 9001 + 1 + 40 / 16),
+	    "system.slice/last.service");
 	u = peer_units_free(u);
 	assert_null(u);
 	close(fd);
