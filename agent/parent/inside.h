@@ -140,6 +140,7 @@ struct mail {
 	char trouble[512];         /* "" */
 	char credential_why[1200];
 	uint32_t credentials_bad;
+	uint32_t credential_id;    /* of the first that was told, the others follow; 0: none */
 	bool names_asked;
 	struct mail_question ask[MAIL_ASKS];
 	struct mail_said status, count[3]; /* of the queue; of each */

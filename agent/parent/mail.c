@@ -215,7 +215,8 @@ credential_open(struct parent *p, const char *name, char *why, size_t room)
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
 		snprintf(why, room, "%s: %s", path, errno == ENOENT ? "there is no such file" :
-		    errno == ELOOP ? "it is a symbolic link" : strerror(errno));
+		    errno == ELOOP ? "it is a symbolic link" : errno != EACCES ? strerror(errno) :
+		    "the agent may not read it: let the file be its own user's, or use LoadCredential=");
 		return -1;
 	}
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
@@ -245,22 +246,32 @@ credential_open(struct parent *p, const char *name, char *why, size_t room)
 	return -1;
 }
 
+/* Where a credential is of no use, its relay's mail stays: that is said in `status`. */
+static void
+credential_bad(struct mail *m, const char *name, const char *why)
+{
+	log_say(LOG_IS_ERROR, NULL, "credential %s: %s", name, why);
+	if (m->credentials_bad++ == 0)
+		snprintf(m->credential_why, sizeof m->credential_why, "credential %s: %s", name, why);
+}
+
 static void
 send_credentials(struct parent *p)
 {
 	struct mail *m = &p->mail;
 
 	m->credentials_bad = 0;
+	/* one after the other, also past the number's end */
+	if (p->next_id > UINT32_MAX - m->credential.n - 1)
+		p->next_id = 0;
+	m->credential_id = p->next_id + 1;
 	for (uint32_t i = 0; i < m->credential.n && m->relay.chan >= 0; i++) {
 		char why[900] = "";
 		int fd = credential_open(p, m->credential.v[i], why, sizeof why), err;
 		struct mail_credential c = {.name = m->credential.v[i], .gone = fd < 0, .text = why};
 
-		if (fd < 0) {
-			log_say(LOG_IS_ERROR, NULL, "credential %s: %s", c.name, why);
-			if (m->credentials_bad++ == 0)
-				snprintf(m->credential_why, sizeof m->credential_why, "credential %s: %s", c.name, why);
-		}
+		if (fd < 0)
+			credential_bad(m, c.name, why);
 		err = ipc_send_wait(m->relay.chan, MAIL_CREDENTIAL, next_id(p), &mail_ask_shape[MAIL_CREDENTIAL], &c, &fd,
 		    fd >= 0, 1000);
 		if (fd >= 0)
@@ -330,6 +341,12 @@ taken(struct parent *p, struct role *r, struct ipc_in *in)
 	if (ipc_body(in, &mail_tell_shape[MAIL_TAKEN], &body))
 		return;
 	t = body;
+	if (r == &m->relay && in->id - m->credential_id < m->credential.n) {
+		if (t->err)
+			credential_bad(m, m->credential.v[in->id - m->credential_id], *t->text ? t->text :
+			    strerror((int)t->err));
+		return;
+	}
 	if (t->err) {
 		snprintf(text, sizeof text, "the role %s did not take what it was told: %s%s%s", r->name,
 		    strerror((int)t->err), *t->text ? ": " : "", t->text);

@@ -443,7 +443,9 @@ gather_mail(struct work *w)
 		err = put_text(w, listen, &w->r.listen, &w->r.nlisten, &cap[0], arena_printf(w->a, "%s", text));
 	}
 	for (size_t i = 0; i < p->nrelay && !err; i++) {
-		err = put_text(w, cred, &w->r.credential, &w->r.ncredential, &cap[1], p->relay[i]->credential);
+		/* what people type into their own programs is never kept on a host (COL-11) */
+		err = put_text(w, cred, &w->r.credential, &w->r.ncredential, &cap[1],
+		    p->relay[i]->stored_credentials ? p->relay[i]->credential : NULL);
 		if (!err)
 			err = put_text(w, ca, &w->r.ca, &w->r.nca, &cap[2], p->relay[i]->ca);
 	}

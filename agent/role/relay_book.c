@@ -263,6 +263,20 @@ relay_cred_free(struct relay_cred *c)
 	return NULL;
 }
 
+/* A certificate that no relay will accept is told now, and not by each relay in words of its own. */
+static int
+pem_check(struct relay_cred *c)
+{
+	char path[40], why[TLS_MOST_WHY];
+	int err;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", c->pem);
+	err = tls_own_check(path, why);
+	if (err)
+		snprintf(c->why, sizeof c->why, "%s", *why ? why : strerror(-err));
+	return err;
+}
+
 /* What is in the file: lines for SASL, or PEM, which OpenSSL reads from a memory file. */
 static int
 cred_read(struct relay_cred *c, int fd)
@@ -289,6 +303,9 @@ cred_read(struct relay_cred *c, int fd)
 			err = c->pem;
 			c->pem = -1;
 			snprintf(c->why, sizeof c->why, "it cannot be kept: %s", strerror(-err));
+		} else if ((err = pem_check(c))) {
+			close(c->pem);
+			c->pem = -1;
 		}
 	} else if (!(c->c = sasl_credential_read(bytes, n, why))) {
 		err = -EINVAL;

@@ -162,6 +162,31 @@ set_own(SSL_CTX *ctx, const struct tls_options *o, char why[TLS_MOST_WHY])
 }
 
 int
+tls_own_check(const char *file, char why[TLS_MOST_WHY])
+{
+	const struct tls_options o = {.certificate = file};
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	const X509 *x;
+	int err;
+
+	why[0] = 0;
+	ERR_clear_error();
+	if (!ctx)
+		return -ENOMEM;
+	err = set_own(ctx, &o, why);
+	x = err ? NULL : SSL_CTX_get0_certificate(ctx);
+	if (x && X509_self_signed((X509 *)x, 0) == 1) {
+		snprintf(why, TLS_MOST_WHY, "the certificate is self-signed; have one signed by a common authority");
+		err = -EINVAL;
+	} else if (x && X509_cmp_current_time(X509_get0_notAfter(x)) < 0) {
+		snprintf(why, TLS_MOST_WHY, "the certificate has ended; renew it");
+		err = -EINVAL;
+	}
+	SSL_CTX_free(ctx);
+	return err;
+}
+
+int
 tls_context_new(const struct tls_options *o, struct tls_context **out, char why[TLS_MOST_WHY])
 {
 	struct tls_context *c = calloc(1, sizeof *c);

@@ -42,6 +42,12 @@ tls_context_new(const struct tls_options *o, struct tls_context **out, char why[
 bool
 tls_context_stale(const struct tls_context *c);
 
+/* Whether a certificate of our own, a PEM file of the chain with its key, is one that a relay can accept. 0, or
+ * -EINVAL with why: it cannot be read, the key is another's, it has ended, or it is signed by itself,
+ * where relays ask for one of a common authority (COR-13); or -ENOMEM. */
+int
+tls_own_check(const char *file, char why[TLS_MOST_WHY]);
+
 /* Frees it; sessions of it live on. NULL is fine. Returns NULL. */
 struct tls_context *
 tls_context_free(struct tls_context *c);

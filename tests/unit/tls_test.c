@@ -397,6 +397,46 @@ COR_12_we_can_show_a_certificate(void **state)
 	end(&s);
 }
 
+/* Writes a certificate of ours and its key, and tells what is to be said of it. */
+static void
+own(bool signed_by_it, long ends, bool other_key, int want, const char *words)
+{
+	char path[sizeof own_file + 8], why[TLS_MOST_WHY];
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = other_key ? EVP_EC_gen("P-256") : NULL;
+	X509 *authority = ca_cert;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s.x", own_file);
+	if (!signed_by_it)
+		ca_cert = NULL;        /* signs with its own key then */
+	X509 *x = certificate(key, "host", "DNS:host.example.org", -3600, ends);
+	ca_cert = authority;
+	f = fopen(path, "w");
+	PEM_write_X509(f, x);
+	PEM_write_PrivateKey(f, other ? other : key, NULL, NULL, 0, NULL, NULL);
+	fclose(f);
+	assert_int_equal(tls_own_check(path, why), want);
+	assert_non_null(strstr(why, words));
+	unlink(path);
+	X509_free(x);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(other);
+}
+
+static void
+COR_13_a_certificate_that_no_relay_takes_is_told_at_once(void **state)
+{
+	char why[TLS_MOST_WHY];
+
+	(void)state;
+	own(true, 3600, false, 0, "");
+	own(false, 3600, false, -EINVAL, "self-signed");
+	own(true, -60, false, -EINVAL, "has ended");
+	own(true, 3600, true, -EINVAL, "key");
+	assert_int_equal(tls_own_check("/nonexistent", why), -EINVAL);
+	assert_non_null(strstr(why, "cannot read the certificate"));
+}
+
 static int
 setup(void **state)
 {
@@ -445,6 +485,7 @@ main(void)
 		cmocka_unit_test(a_cut_is_no_end),
 		cmocka_unit_test(nonsense_is_refused_and_what_is_held_is_bounded),
 		cmocka_unit_test(COR_12_we_can_show_a_certificate),
+		cmocka_unit_test(COR_13_a_certificate_that_no_relay_takes_is_told_at_once),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
