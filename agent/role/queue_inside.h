@@ -8,6 +8,7 @@
  *   queue_report.c   reports to senders
  *   queue_commit.c   group commit, its syncs in a thread
  *   queue_people.c   what people ask, and the counters
+ *   queue_life.c     the life of a message in their words
  *   queue_outcome.c  the pure part: what a program is told
  *
  * A message of a program is a `mail` until its answer is told. A send is what the relay role has of it, or
@@ -396,5 +397,23 @@ queue_commit_stop(struct queue *q);
 /* Answers MAIL_QUEUE and MAIL_STATUS. 0 or -errno of the channel. */
 int
 queue_people(struct queue *q, struct ipc_in *in);
+
+/* ---- queue_life.c --------------------------------------------------------------------------------- */
+
+struct queue_life {
+	struct buf *b;             /* where the words go */
+	char **to;                 /* the recipients so far */
+	size_t nto;
+	bool open;                 /* the envelope's lines are under way */
+	bool said;
+};
+
+/* Adds a line of spool_trace() in words, changing it. What is no such line is passed over. */
+void
+queue_life_line(struct queue_life *l, char *line);
+
+/* Ends it and frees all but the buffer. */
+void
+queue_life_end(struct queue_life *l);
 
 #endif

@@ -237,11 +237,11 @@ put_json(struct buf *b, const struct spool_message *m, bool all)
 static void
 trace_line(void *arg, const char *text)
 {
-	struct buf *b = arg;
+	char *line = strdup(text);
 
-	for (; *text; text++)
-		buf_chr(b, seen(*text, "\t"));
-	buf_chr(b, '\n');
+	if (line)
+		queue_life_line(arg, line);
+	free(line);
 }
 
 static bool
@@ -296,6 +296,7 @@ static int
 one(struct queue *q, const struct mail_queue *ask, uint64_t id, struct buf *b)
 {
 	struct spool_message m = {0};
+	struct queue_life life = {.b = b};
 	int err;
 
 	switch ((enum mail_queue_op)ask->op) {
@@ -318,7 +319,8 @@ one(struct queue *q, const struct mail_queue *ask, uint64_t id, struct buf *b)
 		forget(q, id);
 		return spool_drop(q->s, id, q->now, *ask->why ? ask->why : "by hand");
 	case MAIL_QUEUE_TRACE:
-		err = spool_trace(q->s, id, trace_line, b);
+		err = spool_trace(q->s, id, trace_line, &life);
+		queue_life_end(&life);
 		return err ? err : b->err;
 	case MAIL_QUEUE_LIST:
 	case MAIL_QUEUE_FLUSH:
