@@ -11,6 +11,7 @@ that do as a test says, names, certificates, a way that is long.
 """
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -232,6 +233,7 @@ class Relay:
                 self.context.load_verify_locations(client_ca)
                 self.context.verify_mode = ssl.CERT_REQUIRED
         self.lock = threading.Lock()
+        self.talking = set()
         self.s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind((address, port))
@@ -243,6 +245,14 @@ class Relay:
         self.s.shutdown(socket.SHUT_RDWR)
         self.s.close()
 
+    def hang_up(self):
+        """Closes, and ends the sessions that are open."""
+        self.close()
+        with self.lock:
+            for c in self.talking:
+                with contextlib.suppress(OSError):
+                    socket.socket(fileno=os.dup(c)).shutdown(socket.SHUT_RDWR)
+
     def _accept(self):
         while True:
             try:
@@ -252,10 +262,11 @@ class Relay:
             with self.lock:
                 self.sessions += 1
                 self.now += 1
+                self.talking.add(c.fileno())
                 self.most = max(self.most, self.now)
-            threading.Thread(target=self._serve, args=(c,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(c, c.fileno()), daemon=True).start()
 
-    def _serve(self, c):
+    def _serve(self, c, number):
         try:
             Session(self, c).run()
         except (OSError, Gone):
@@ -263,6 +274,7 @@ class Relay:
         finally:
             with self.lock:
                 self.now -= 1
+                self.talking.discard(number)
             try:
                 c.close()
             except OSError:
