@@ -251,7 +251,7 @@ report(struct queue *q, struct queue_mail *m)
 				.relay = f->relay, .reply = reply[i], .last = q->now / 1000};
 		}
 		about.fd = spool_arrival_fd(m->a, &about.offset);
-		err = about.nrcpt ? queue_report(q, &about, m, false) : 1;
+		err = about.nrcpt ? queue_report(q, &about, m) : 1;
 	}
 	free(v);
 	free(status);

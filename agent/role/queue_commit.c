@@ -79,11 +79,13 @@ finish(struct queue *q)
 		int err = q->outcome[i].err;
 
 		q->count.committed += !err;
-		if (t->report && !err && t->owed)
-			(void)spool_reported(q->s, t->about, q->now);
+		if (t->report && !err && t->nowed)
+			(void)spool_reported_of(q->s, t->about, t->owed, t->nowed, q->now);
 		q->count.reports += t->report && !err;
-		if (t->report)
+		if (t->report) {
+			free(t->owed);
 			free(t);
+		}
 		if (m)
 			queue_mail_committed(q, m, err);
 	}

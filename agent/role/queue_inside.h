@@ -101,8 +101,9 @@ struct queue_send {
 struct queue_token {
 	struct queue_mail *mail;   /* the message itself, or whose answer waits for this report; NULL */
 	bool report;               /* to be freed */
-	bool owed;                 /* a report about all that was owed of */
-	uint64_t about;            /* this message of the spool */
+	uint64_t about;            /* a report about this message of the spool, and of it */
+	uint32_t *owed;            /* these recipients, who were owed one: nowed; 0: none of the spool's */
+	size_t nowed;
 };
 
 enum queue_mail_at {
@@ -354,13 +355,15 @@ struct queue_about {
 	uint64_t offset, size;
 	const struct smtp_report_rcpt *rcpt;
 	size_t nrcpt;
+	const uint32_t *owed;      /* recipients of a queued message who were owed one (spool_reported_of) */
+	size_t nowed;
 };
 
 /* Seals a report to the sender, which becomes durable with a commit; its outcome goes to `mail` (NULL: to
- * nobody), owed: and to spool_reported(). 0; 1: the sender has had too many, or there is no way to it: it is
+ * nobody), and to spool_reported_of(). 0; 1: the sender has had too many, or there is no way to it: it is
  * left out, which is logged and counted; errno. */
 int
-queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail, bool owed);
+queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail);
 
 /* Whether a report on this would be wanted: NOTIFY, and the sender. */
 bool

@@ -67,25 +67,30 @@ is_high(const struct buf *b)
 }
 
 static int
-store(struct queue *q, const struct queue_about *a, struct queue_mail *mail, bool owed,
-    const char *relay, const struct buf *text, bool high)
+store(struct queue *q, const struct queue_about *a, struct queue_mail *mail, const char *relay,
+    const struct buf *text, bool high)
 {
 	struct spool_rcpt to = {.address = a->env->from, .relay = relay};
 	struct spool_envelope e = {.application = a->env->application, .uid = UINT32_MAX, .from = "",
 		.body = high ? "8BITMIME" : NULL, .smtputf8 = a->env->smtputf8, .note = "a report of ours",
 		.rcpt = &to, .nrcpt = 1};
 	struct queue_token *t = calloc(1, sizeof *t);
+	uint32_t *owed = calloc(a->nowed + 1, sizeof *owed);
 	struct spool_arrival *x = NULL;
-	int err = t ? spool_arrive(q->s, text->n, q->now, &x) : -ENOMEM;
+	int err = t && owed ? spool_arrive(q->s, text->n, q->now, &x) : -ENOMEM;
 
 	if (!err)
 		err = spool_write(x, text->p, text->n);
 	if (!err) {
-		*t = (struct queue_token){.mail = mail, .report = true, .owed = owed, .about = a->env->id};
+		*t = (struct queue_token){.mail = mail, .report = true, .about = a->env->id, .owed = owed,
+			.nowed = a->nowed};
+		if (a->nowed)
+			memcpy(owed, a->owed, a->nowed * sizeof *owed);
 		err = spool_seal(q->s, x, &e, q->now, t);
 	}
 	if (err) {
 		spool_drop_arrival(q->s, x);
+		free(owed);
 		free(t);
 	}
 	return err;
@@ -101,7 +106,7 @@ left_out(struct queue *q, const struct queue_about *a, const char *why)
 }
 
 int
-queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail, bool owed)
+queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail)
 {
 	const char *relay = queue_route(q, a->env->application, a->env->from);
 	struct buf b = BUF_INIT(REPORT_MOST), orig = BUF_INIT(QUEUE_ORIGINAL + 2);
@@ -135,7 +140,7 @@ queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *ma
 	if (!err)
 		err = b.err;
 	if (!err)
-		err = store(q, a, mail, owed, relay, &b, r.high);
+		err = store(q, a, mail, relay, &b, r.high);
 	buf_free(&orig);
 	buf_free(&b);
 	if (err)
@@ -195,6 +200,7 @@ about_spooled(struct queue *q, uint64_t id, bool delayed)
 	struct smtp_report_rcpt *v = NULL;
 	char (*status)[12] = NULL;
 	char (*reply)[320] = NULL;
+	uint32_t *owed = NULL;
 	int err = spool_read(q->s, id, &m);
 
 	if (err)
@@ -202,19 +208,25 @@ about_spooled(struct queue *q, uint64_t id, bool delayed)
 	v = calloc(m.env.nrcpt, sizeof *v);
 	status = calloc(m.env.nrcpt, sizeof *status);
 	reply = calloc(m.env.nrcpt, sizeof *reply);
-	if (v && status && reply) {
-		for (size_t i = 0; i < m.env.nrcpt; i++)
+	owed = calloc(m.env.nrcpt, sizeof *owed);
+	if (v && status && reply && owed) {
+		for (size_t i = 0; i < m.env.nrcpt; i++) {
+			if (m.env.rcpt[i].owed && !delayed)
+				owed[a.nowed++] = (uint32_t)i;
 			a.nrcpt += row_of(q, &m, &m.env.rcpt[i], delayed, &v[a.nrcpt], status[i], reply[i]);
+		}
+		a.owed = owed;
 		a.rcpt = v;
 		a.fd = m.fd;
 		a.offset = m.offset;
 		a.size = m.size;
-		err = a.nrcpt ? queue_report(q, &a, NULL, !delayed) : 1;
+		err = a.nrcpt ? queue_report(q, &a, NULL) : 1;
 		/* else it is told again by the spool, and so is the event after an error */
 		if (err == 1 && !delayed)
 			(void)spool_reported(q->s, id, q->now);
 	}
 	free(v);
+	free(owed);
 	free(status);
 	free(reply);
 	spool_message_end(&m);

@@ -419,7 +419,11 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 	s->now = now;
 	while (s->attention.n && s->attention.v[0]->key <= now) {
 		struct entry *e = (struct entry *)s->attention.v[0];
+		uint64_t end = e->arrived + s->c.lifetime, later = now + LATER;
 
+		/* what is pending does not live the longer for what else is to be told */
+		if (s->c.lifetime && end > now && end < later)
+			later = end;
 		ev->id = e->id;
 		if (e->dead) {
 			(void)entry_end(s, e, -1);
@@ -438,27 +442,26 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 			entry_free(s, e);
 			return 0;
 		}
-		if (s->c.lifetime && e->arrived + s->c.lifetime <= now) {
+		if (s->c.lifetime && end <= now) {
 			(void)expire(s, e);
 			if (e->damaged)
 				continue;
 		}
-		if (e->owed) {
-			/* Told again should the report not come about; what is pending still does not
-			   live the longer for it. */
-			uint64_t end = e->arrived + s->c.lifetime;
-			entry_attend(s, e, s->c.lifetime && end > now && end < now + LATER ? end : now + LATER);
+		if (e->owed && e->told <= now) {
+			/* told again should the report not come about */
+			e->told = now + LATER;
+			entry_attend(s, e, later);
 			ev->kind = SPOOL_EVENT_REPORT;
 			return 0;
 		}
-		if (s->c.warn_after && !e->warned && e->arrived + s->c.warn_after <= now &&
+		if (s->c.warn_after && !e->owed && !e->warned && e->arrived + s->c.warn_after <= now &&
 		    !file_tell(s, e, -1, &(struct form_line){.event = FORM_WARNED, .at = now})) {
 			e->warned = true;
 			entry_attend(s, e, now + 1);
 			ev->kind = SPOOL_EVENT_WARN;
 			return 0;
 		}
-		entry_attend(s, e, now + LATER);
+		entry_attend(s, e, later);
 	}
 	return 1;
 }
@@ -472,7 +475,14 @@ spool_event_wake(const struct spool *s)
 int
 spool_reported(struct spool *s, uint64_t id, uint64_t now)
 {
+	return spool_reported_of(s, id, NULL, 0, now);
+}
+
+int
+spool_reported_of(struct spool *s, uint64_t id, const uint32_t *which, size_t n, uint64_t now)
+{
 	struct entry *e = entry_find(s, id);
+	struct spool_message m = {0};
 	int r;
 
 	s->now = now;
@@ -480,10 +490,17 @@ spool_reported(struct spool *s, uint64_t id, uint64_t now)
 		return -ENOENT;
 	if (!e->owed)
 		return 0;
-	r = file_tell(s, e, -1, &(struct form_line){.event = FORM_REPORTED, .at = now});
+	r = file_tell(s, e, -1, &(struct form_line){.event = FORM_REPORTED, .at = now, .which = which, .n = n});
 	if (r)
 		return r;
 	e->owed = false;
+	/* others have failed since: theirs is the next report. Unread, it is asked for once too often */
+	if (n && file_load(s, e, &m))
+		e->owed = true;
+	for (size_t i = 0; m.env.rcpt && i < m.env.nrcpt; i++)
+		e->owed |= m.env.rcpt[i].owed;
+	spool_message_end(&m);
+	e->told = 0;
 	entry_attend(s, e, 0);
 	if (!entry_end(s, e, -1))
 		file_dirty(s, e);

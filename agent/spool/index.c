@@ -378,7 +378,9 @@ entry_attend(struct spool *s, struct entry *e, uint64_t not_before)
 		when = e->arrived + s->c.lifetime;
 	if (pending && s->c.warn_after && !e->warned && e->arrived + s->c.warn_after < when)
 		when = e->arrived + s->c.warn_after;
-	if (e->owed || e->damaged)
+	if (e->owed && e->told < when)
+		when = e->told;
+	if (e->damaged)
 		when = 0;
 	if (when == UINT64_MAX)
 		heap_drop(&s->attention, &e->node);

@@ -74,6 +74,7 @@ struct entry {
 	struct node node;            /* first: when it needs attention */
 	uint64_t id, arrived, size;
 	uint64_t first;              /* due, when it was just sealed */
+	uint64_t told;               /* a report is being made: no event about one before */
 	uint64_t tail;               /* bytes of records */
 	uint32_t seq;                /* of the next record */
 	uint32_t nparts;

@@ -351,7 +351,8 @@ spool_relay_hold(struct spool *s, const char *relay, bool hold);
 /* What the owner has to do about a message. */
 enum spool_event_kind {
 	SPOOL_EVENT_WARN,            /* a delay warning is due (told once) */
-	SPOOL_EVENT_REPORT,          /* recipients are `owed` a report; told again after an open, until spool_reported() */
+	SPOOL_EVENT_REPORT,          /* recipients are `owed` a report; told again after an open and after a minute, until
+	                                spool_reported() */
 	SPOOL_EVENT_DAMAGED,         /* was set aside */
 };
 
@@ -373,6 +374,11 @@ spool_event_wake(const struct spool *s);
  * durable in this spool); ends the message if nothing else is open. 0; -ENOENT; errno. */
 int
 spool_reported(struct spool *s, uint64_t id, uint64_t now);
+
+/* The same of n recipients alone, those whose report it was: who has failed while it was made stays owed, and
+ * is the next event. */
+int
+spool_reported_of(struct spool *s, uint64_t id, const uint32_t *which, size_t n, uint64_t now);
 
 /* ---- for people ---- */
 

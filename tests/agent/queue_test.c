@@ -856,6 +856,55 @@ a_failed_sync_is_a_451_and_the_role_recovers_alone(void **state)
 	ipc_free(&s.in);
 }
 
+/* Whose report it is: a@, b@ or both. */
+static int
+about(struct rig_in *s)
+{
+	char *text = rig_content_of(s);
+	int who = (strstr(text, "<a@one.example>") || strstr(text, "; a@one.example")) |
+	    (strstr(text, "<b@two.example>") || strstr(text, "; b@two.example")) << 1;
+
+	free(text);
+	return who;
+}
+
+static void
+who_fails_while_a_report_is_being_made_gets_one_of_his_own(void **state)
+{
+	struct rig_in m = {0}, s[2] = {{{0}}}, st = {0};
+	int told = 0;
+
+	(void)state;
+	rig_mail(&g, &(struct rig_mail){.from = "me@example.org", .to = {"a@one.example", "b@two.example"}});
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_non_null(rig_send(&g, 30000, &s[0]));
+	assert_non_null(rig_send(&g, 30000, &s[1]));
+	/* the first report is not durable yet when the second recipient fails */
+	atomic_store(&syncs->block, 1);
+	for (int i = 0; i < 2; i++) {
+		rig_result(&g, s[i].body, RELAY_FAILED, 550, "5.1.1 no");
+		rig_status(&g, &st);
+	}
+	atomic_store(&syncs->block, 0);
+	for (int i = 0; i < 2; i++) {
+		const struct relay_send *x = rig_send(&g, 30000, &s[i]);
+
+		assert_non_null(x);
+		assert_string_equal(x->from, "");
+		int who = about(&s[i]);
+		assert_true(who == 1 || who == 2);
+		assert_false(told & who);
+		told |= who;
+		rig_result(&g, x, RELAY_DELIVERED, 250, "ok");
+	}
+	assert_true(rig_empty(&g, 30000));
+	assert_null(rig_send(&g, 200, &s[0]));
+	ipc_free(&m.in);
+	ipc_free(&st.in);
+	ipc_free(&s[0].in);
+	ipc_free(&s[1].in);
+}
+
 static void
 people_hold_release_drop_and_list(void **state)
 {
@@ -959,6 +1008,7 @@ main(void)
 		T(no_250_before_the_sync_and_accepting_goes_on_meanwhile),
 		T(through_a_delivery_takes_no_sync),
 		T(a_failed_sync_is_a_451_and_the_role_recovers_alone),
+		T(who_fails_while_a_report_is_being_made_gets_one_of_his_own),
 		T(people_hold_release_drop_and_list),
 		T(a_sender_gets_so_many_reports_an_hour_and_no_more),
 	};

@@ -225,6 +225,38 @@ a_failure_or_a_relayed_recipient_owes_a_report(void **state)
 }
 
 static void
+who_fails_while_a_report_is_made_gets_one_of_his_own_and_nobody_two(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = put(w, "x", T0, 3, (const char *const[]){"a@r1", "b@r2", "c@r3"});
+	struct spool_message m;
+	struct spool_event ev;
+
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_FAILED, true), 0);
+	assert_int_equal(spool_event(w->s, T0, &ev), 0);
+	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
+	/* the report on a is on its way to the disk; whatever happens meanwhile asks for no second one */
+	assert_int_equal(all(w, "r2", T0, SPOOL_FATE_FAILED, true), 0);
+	assert_int_equal(spool_release(w->s, id, T0), 0);
+	assert_int_equal(all(w, "r3", T0, SPOOL_FATE_DEFERRED, false), 0);
+	assert_int_equal(spool_event(w->s, T0, &ev), 1);
+	assert_int_equal(spool_reported_of(w->s, id, (const uint32_t[]){0}, 1, T0), 0);
+	assert_int_equal(spool_read(w->s, id, &m), 0);
+	assert_false(m.env.rcpt[0].owed);
+	assert_true(m.env.rcpt[1].owed);
+	spool_message_end(&m);
+	/* and b's comes now, also where the process ended meanwhile */
+	again(w, T0);
+	assert_int_equal(spool_event(w->s, T0, &ev), 0);
+	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
+	assert_int_equal(spool_reported_of(w->s, id, (const uint32_t[]){1}, 1, T0), 0);
+	assert_int_equal(spool_event(w->s, T0, &ev), 1);
+	assert_int_equal(all(w, "r3", T0 + 90000, SPOOL_FATE_DELIVERED, false), 0);
+	assert_int_equal(spool_after(w->s, 0), 0);
+	assert_int_equal(spool_reported_of(w->s, id, (const uint32_t[]){1}, 1, T0), -ENOENT);
+}
+
+static void
 held_mail_waits_for_people(void **state)
 {
 	struct world *w = *state;
@@ -313,6 +345,7 @@ main(void)
 		T(what_is_too_old_fails_and_owes_a_report_until_it_is_made),
 		T(who_was_released_behind_a_claim_grows_too_old_like_others),
 		T(a_failure_or_a_relayed_recipient_owes_a_report),
+		T(who_fails_while_a_report_is_made_gets_one_of_his_own_and_nobody_two),
 		T(held_mail_waits_for_people),
 		T(changed_relays_reroute_what_is_queued),
 		T(flush_and_retry_make_it_due_and_drop_ends_it),
