@@ -35,7 +35,7 @@ def main():
             with open(os.path.join(folder, f'{n}.packets'), encoding='utf-8') as f:
                 probes = json.load(f)
             want = [p.pop('want') for p in probes]
-            for p, w, fate in zip(probes, want, net.probe(probes)):
+            for p, w, fate in zip(probes, want, net.probe(probes, want)):
                 seen[w] = seen.get(w, 0) + 1
                 if fate == w:
                     continue

@@ -714,7 +714,8 @@ def send(rnd, args):
                     continue
                 net.load(t.text)
                 got = net.probe([{'hook': p['hook'], 'proto': 'tcp' if p['proto'] == 6 else 'udp', 'src': str(p['src']),
-                                  'dst': str(p['dst']), 'dport': p['dport']} for p in ps])
+                                  'dst': str(p['dst']), 'dport': p['dport']} for p in ps],
+                                [seen.get(said) for said in run.stdout.splitlines()])
                 for p, said, fate in zip(ps, run.stdout.splitlines(), got):
                     if fate == 'unsent' or said.endswith('?'):
                         continue

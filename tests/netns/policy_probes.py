@@ -111,7 +111,7 @@ def one_point(t, net, prog, policy, point, tests):
 		tomorrow = datetime.date.fromisoformat(day) + datetime.timedelta(1)
 		# With root all users send at once, otherwise one after the other.
 		who = [None if rig.real_root() else p.get("user") for p in sent]
-		for instant, which in ((day_of(day) + 30, text), (day_of(tomorrow.isoformat()) - 30, form or text)):
+		for instant, which in ((day_of(day) + 30, text), (day_of(tomorrow.isoformat()) - 600, form or text)):
 			for user in dict.fromkeys(who):
 				net.act_as(user)
 				if which is text:

@@ -384,7 +384,7 @@ def one(t, net, prog, seed, packets, seen):
 		told = prog.explain(path, asked, scratch)
 		tomorrow = (datetime.date.fromisoformat(day) + datetime.timedelta(1)).isoformat()
 		ends = prog.explain(path, [{**asked[0], "date": tomorrow}], scratch)[0]["date"]
-		instant = m.r.choice((told[0]["date"] + 30, ends - 30))
+		instant = m.r.choice((told[0]["date"] + 30, ends - 600))
 		if form and m.maybe(0.5):
 			policy_probes.put(net, json.dumps(dates.shift_json(json.loads(form), instant)), "json", hooks)
 		else:

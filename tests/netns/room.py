@@ -224,17 +224,18 @@ class Room:
 		self.tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
 		    socket.htons(3))
 
-	def do_watched(self, wanted, wait):
-		"""Which of these TCP sequence numbers came in."""
-		seen, end = set(), time.monotonic() + wait
-		while time.monotonic() < end and not seen.issuperset(wanted):
+	def do_watched(self, numbers, wanted, wait, most):
+		"""Which of these TCP sequence numbers came in; what is wanted is waited for at most so long."""
+		seen, begun = set(), time.monotonic()
+		while not seen.issuperset(numbers) and \
+		    time.monotonic() < begun + (wait if seen.issuperset(wanted) else most):
 			if not select.select([self.tap], [], [], 0.05)[0]:
 				continue
 			packet, where = self.tap.recvfrom(2048)
 			tcp = packet[20:] if packet[0] >> 4 == 4 else packet[40:]
 			if where[2] != socket.PACKET_OUTGOING and len(tcp) >= 20:
 				seen.add(struct.unpack("!I", tcp[4:8])[0])
-		return [n in seen for n in wanted]
+		return [n in seen for n in numbers]
 
 	def do_segments(self, segments):
 		"""Send TCP segments as they are: {src, dst, sport, dport, flags, seq}."""
@@ -253,14 +254,14 @@ class Room:
 				s.sendto(head + tcp, (g["dst"], 0))
 
 	def do_hold(self, p):
-		"""Connect and stay connected; the number of the connection."""
+		"""Connect and stay connected; the number of the connection, None where it may not be."""
 		s = self.start(p)
-		s.settimeout(2)
+		s.settimeout(30)
 		try:
 			s.recv(64)
-		except OSError as failed:
+		except OSError:
 			s.close()
-			raise OSError(f"cannot hold {p['dst']}: {failed}") from failed
+			return None
 		self.held.append(s)
 		return len(self.held) - 1
 
@@ -269,9 +270,12 @@ class Room:
 		s = self.held[n]
 		try:
 			s.send(b"!")
-			time.sleep(0.3)
-			# struct tcp_info (linux/tcp.h): tcpi_unacked at offset 24
-			return struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 24)[0] == 0
+			for _ in range(1000):
+				time.sleep(0.02)
+				# struct tcp_info (linux/tcp.h): tcpi_unacked at offset 24
+				if struct.unpack_from("I", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 64), 24)[0] == 0:
+					return True
+			return False
 		except OSError:
 			return False
 
