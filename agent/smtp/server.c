@@ -1,6 +1,7 @@
 #include "smtp/server.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -143,6 +144,16 @@ server_error(struct smtp_server *s, unsigned code, const char *enhanced, const c
 	s->errors++;
 }
 
+void
+server_too_large(struct smtp_server *s, uint64_t most)
+{
+	char text[96];
+
+	snprintf(text, sizeof text, "the message is larger than may be sent from here: at most %llu bytes",
+	    (unsigned long long)most);
+	server_reply(s, 552, "5.3.4", text);
+}
+
 /* The last word: a reply and the end. */
 void
 server_refuse(struct smtp_server *s, enum smtp_server_why why, unsigned code, const char *enhanced,
@@ -210,7 +221,7 @@ data_ended(struct smtp_server *s)
 	} else if (s->o.line && d->longest > s->o.line) {
 		server_reply(s, 550, "5.6.0", "a line of the message is too long (RFC 5321 4.5.3.1.6)");
 	} else if (s->over) {
-		server_reply(s, 552, "5.3.4", "the message is larger than may be sent from here");
+		server_too_large(s, s->limit);
 		server_reset(s, SMTP_WHY_SIZE);
 		return;
 	} else {

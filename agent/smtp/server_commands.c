@@ -98,7 +98,7 @@ mail(struct smtp_server *s)
 	} else if (s->messages >= s->o.messages) {
 		server_refuse(s, SMTP_WHY_ERRORS, 421, "4.7.0", "enough messages for one connection; connect again");
 	} else if (s->o.size && c->mail.size > s->o.size) {
-		server_reply(s, 552, "5.3.4", "the message is larger than may be sent from here");
+		server_too_large(s, s->o.size);
 	} else {
 		server_stand(s, SMTP_SERVER_MAIL);
 		s->event.path = c->path;

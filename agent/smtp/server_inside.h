@@ -49,6 +49,10 @@ struct smtp_server {
 	uint64_t wrote;            /* when the peer took output, or there was none before */
 };
 
+/* 552: more than `most` octets. */
+void
+server_too_large(struct smtp_server *s, uint64_t most);
+
 /* Adds a reply; an error of syntax or order is counted where `count`. */
 void
 server_reply(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);

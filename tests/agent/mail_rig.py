@@ -64,11 +64,12 @@ submission:
 
 
 class Relay:
-    """What it took is in .took: (recipients, Message-ID, seconds). refuse: recipients that get a 550."""
+    """What it took is in .took: (recipients, Message-ID, seconds), and in .messages: (sender, recipients,
+    content without the stuffed dots). refuse: recipients that get a 550."""
 
     def __init__(self, port, host='127.0.0.1', slow=0.0):
         self.host, self.port, self.slow = host, port, slow
-        self.took, self.refuse, self.sessions = [], set(), 0
+        self.took, self.messages, self.refuse, self.sessions = [], [], set(), 0
         self.server = None
         self.open = set()
 
@@ -87,7 +88,7 @@ class Relay:
                 relay.open.discard(self.connection)
 
             def talk(self):
-                to = []
+                to, sender = [], ''
                 self.say('220 relay.example.org ESMTP')
                 while True:
                     line = self.rfile.readline(4096)
@@ -99,6 +100,7 @@ class Relay:
                                  '250 ENHANCEDSTATUSCODES')
                     elif word == b'MAIL':
                         to = []
+                        sender = re.search(rb'<(.*?)>', line).group(1).decode()
                         self.say('250 2.1.0 ok')
                     elif word == b'RCPT':
                         address = re.search(rb'<(.*?)>', line).group(1).decode()
@@ -118,9 +120,10 @@ class Relay:
                                 return
                             if line == b'.\r\n':
                                 break
-                            content += line
+                            content += line[1:] if line[:1] == b'.' else line
                         time.sleep(relay.slow)
                         found = re.search(rb'(?mi)^message-id:\s*(\S+)', content)
+                        relay.messages.append((sender, tuple(to), content))
                         relay.took.append((tuple(to), found.group(1).decode() if found else '', time.monotonic()))
                         self.say('250 2.0.0 taken')
                     elif word == b'QUIT':
@@ -168,7 +171,7 @@ class MailAgent(Agent):
 
     def begin(self):
         self.start()
-        if not wait_for(lambda: self.mail_up() and can_send(), 10, 0.1):
+        if not wait_for(lambda: self.mail_up() and can_send(), 60, 0.1):
             raise RuntimeError('no mail is taken: ' + self.said() + str(self.ctl('status')))
         return self
 

@@ -289,13 +289,13 @@ static const struct row {
 	ROW("rfc5321_2_2_helo_knows_no_parameters", "HELO c|MAIL FROM:<a@b.c> SIZE=1|",
 	    HI "250 h.example\r\n555 5.5.4 parameters need EHLO, not HELO\r\n", "connect "),
 	ROW("rfc1870_declared_and_refused", "EHLO c|MAIL FROM:<a@b.c> SIZE=1001|MAIL FROM:<a@b.c> SIZE=1000|",
-	    HI EHLO "552 5.3.4 the message is larger than may be sent from here\r\n" MAIL,
+	    HI EHLO "552 5.3.4 the message is larger than may be sent from here: at most 1000 bytes\r\n" MAIL,
 	    "connect mail(a@b.c size=1000) "),
 	ROW("rfc1870_no_number", "EHLO c|MAIL FROM:<a@b.c> SIZE=x|MAIL FROM:<a@b.c> SIZE=|MAIL FROM:<a@b.c> SIZE=99999999999999999999|"
 	    "MAIL FROM:<a@b.c> SIZE=1 SIZE=1|",
 	    HI EHLO "501 5.5.4 SIZE is a number of 1 to 20 digits (RFC 1870)\r\n"
 	    "501 5.5.4 SIZE is a number of 1 to 20 digits (RFC 1870)\r\n"
-	    "552 5.3.4 the message is larger than may be sent from here\r\n"
+	    "552 5.3.4 the message is larger than may be sent from here: at most 1000 bytes\r\n"
 	    "501 5.5.4 a parameter stands there twice\r\n", "connect "),
 	ROW("rfc6152_rfc3461_rfc6531_rfc4954_of_mail",
 	    "EHLO c|MAIL FROM:<a@b.c> body=8bitmime RET=HDRS ENVID=QQ+2B1 AUTH=x+3Dy@z.a SMTPUTF8|",
