@@ -225,6 +225,26 @@ COL_22_only_the_domain_after_the_last_at(void **state)
 	assert_false(mail_pattern_match(&below, "x@columbia.edu.evil"));
 }
 
+/* Letters that look alike, and the same name in its two spellings: A-labels are compared, as bytes. */
+static void
+a_domain_of_mixed_scripts_matches_no_other(void **state)
+{
+	struct policy_pattern plain = pat(POLICY_PATTERN_DOMAIN, NULL, "example.org");
+	struct policy_pattern below = pat(POLICY_PATTERN_BELOW, NULL, "example.org");
+	struct policy_pattern wide = pat(POLICY_PATTERN_DOMAIN, NULL, "xn--bcher-kva.example");
+
+	(void)state;
+	assert_false(mail_pattern_match(&plain, "x@ex\xd0\xb0mple.org"));          /* a Cyrillic a */
+	assert_false(mail_pattern_match(&plain, "x@\xef\xbd\x85xample.org"));      /* a wide e */
+	assert_false(mail_pattern_match(&plain, "x@example\xe3\x80\x82org"));      /* another full stop */
+	assert_false(mail_pattern_match(&plain, "x@xn--exmple-4nf.org"));
+	assert_false(mail_pattern_match(&below, "x@\xd0\xb0.ex\xd0\xb0mple.org"));
+	assert_false(mail_pattern_match(&below, "x@evil.org\xe3\x80\x82.example.org"));
+	assert_true(mail_pattern_match(&wide, "x@xn--bcher-kva.example"));
+	assert_true(mail_pattern_match(&wide, "x@XN--BCHER-KVA.example"));
+	assert_false(mail_pattern_match(&wide, "x@b\xc3\xbc" "cher.example"));
+}
+
 static void
 RFC_5321_2_4_local_part_keeps_its_case(void **state)
 {
@@ -1223,6 +1243,7 @@ main(void)
 		cmocka_unit_test(RFC_5321_4_5_3_1_lengths),
 		cmocka_unit_test(a_NUL_inside_is_no_address),
 		cmocka_unit_test(COL_22_only_the_domain_after_the_last_at),
+		cmocka_unit_test(a_domain_of_mixed_scripts_matches_no_other),
 		cmocka_unit_test(RFC_5321_2_4_local_part_keeps_its_case),
 		cmocka_unit_test(the_null_sender_matches_its_own_pattern_only),
 		cmocka_unit_test(units_say_what_the_language_reads),

@@ -272,6 +272,10 @@ static const struct row {
 	    HI "252 2.0.0 nobody is looked up here; send, and it will be tried\r\n"
 	    "501 5.5.4 an argument must follow this command\r\n502 5.5.1 this command is not offered\r\n"
 	    "250 2.0.0 nothing done\r\n214 2.0.0 QUIT\r\n504 5.5.1 there is no such command\r\n", "connect "),
+	ROW("rfc5321_4_1_4_noop_vrfy_help_quit_inside_a_transaction", "EHLO c|MAIL FROM:<a@b.c>|NOOP|VRFY a|HELP QUIT|RCPT TO:<d@e.f>|NOOP|QUIT|",
+	    HI EHLO MAIL "250 2.0.0 nothing done\r\n252 2.0.0 nobody is looked up here; send, and it will be tried\r\n"
+	    "214 2.0.0 QUIT\r\n" RCPT "250 2.0.0 nothing done\r\n" BYE,
+	    "connect mail(a@b.c) rcpt(d@e.f) reset(quit) close(quit)"),
 	ROW("rfc5321_4_5_1_bare_postmaster", "EHLO c|MAIL FROM:<>|RCPT TO:<PostMaster>|MAIL FROM:<postmaster>|",
 	    HI EHLO MAIL RCPT "501 5.1.7 it has no @ and no domain\r\n", "connect mail() rcpt(PostMaster bare) "),
 	ROW("rfc5321_4_5_5_null_path_is_for_senders", "EHLO c|MAIL FROM:<a@b.c>|RCPT TO:<>|",
@@ -323,6 +327,10 @@ static const struct row {
 	    HI EHLO MAIL RCPT BEHIND, "connect mail(a@b.c) rcpt(d@e.f) reset(early) close(early)"),
 	ATTACK("rfc2920_3_1_bytes_behind_ehlo", "EHLO c\r\nMAIL FROM:<a@b.c>\r\n|", HI BEHIND, "connect close(early)"),
 	ATTACK("rfc2920_3_1_bytes_behind_noop", "NOOP\r\nN|", HI BEHIND, "connect close(early)"),
+	ATTACK("rfc2920_3_1_bytes_behind_vrfy", "EHLO c|VRFY a\r\nNOOP\r\n|", HI EHLO BEHIND, "connect close(early)"),
+	ATTACK("rfc2920_3_1_bytes_behind_expn", "EHLO c|EXPN a\r\nNOOP\r\n|", HI EHLO BEHIND, "connect close(early)"),
+	ATTACK("rfc2920_3_1_bytes_behind_quit_are_never_read", "EHLO c|QUIT\r\nMAIL FROM:<a@b.c>\r\n|", HI EHLO BYE,
+	    "connect close(quit)"),
 	ATTACK("rfc2920_3_1_bytes_behind_auth", "EHLO c|AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b.c>\r\n|", HI EHLO BEHIND,
 	    "connect close(early)"),
 	ATTACK("rfc3207_4_2_bytes_behind_starttls", "EHLO c|STARTTLS\r\nMAIL FROM:<a@b.c>\r\n|", HI EHLO BEHIND,
@@ -583,6 +591,27 @@ rfc4954_4_long_lines_for_auth_alone(void **state)
 }
 
 static void
+rfc3848_with_keywords(void **state)
+{
+	static const struct {
+		const char *said, *with;
+	} row[] = {
+		{"HELO c|", "SMTP"}, {"EHLO c|", "ESMTP"}, {"EHLO c|AUTH PLAIN AGEAYg==|", "ESMTPA"},
+		{"EHLO c|MAIL FROM:<a@b.c> SMTPUTF8|", "UTF8SMTP"},
+		{"EHLO c|AUTH PLAIN AGEAYg==|MAIL FROM:<a@b.c> SMTPUTF8|", "UTF8SMTPA"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+		struct session t = begin(NULL);
+
+		talk(&t, row[i].said);
+		assert_string_equal(smtp_server_with(t.s), row[i].with);
+		finish(&t);
+	}
+}
+
+static void
 a_password_is_wiped_where_it_was_read(void **state)
 {
 	struct session t = begin(NULL);
@@ -827,6 +856,7 @@ main(void)
 		cmocka_unit_test(rfc2920_who_pipelines_is_not_punished),
 		cmocka_unit_test(rfc5321_4_5_3_1_6_long_text_lines_as_the_option_says),
 		cmocka_unit_test(rfc4954_4_long_lines_for_auth_alone),
+		cmocka_unit_test(rfc3848_with_keywords),
 		cmocka_unit_test(a_password_is_wiped_where_it_was_read),
 		cmocka_unit_test(rfc5321_4_5_3_2_7_five_minutes_for_a_command),
 		cmocka_unit_test(data_must_go_on_and_must_end),
