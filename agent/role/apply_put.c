@@ -14,6 +14,8 @@ enum {
 	INET = 1,                  /* NFPROTO_INET */
 	MOST_ANON = 4096,          /* elements of an anonymous set that is looked into */
 	LARGE = 256 << 10,         /* bytes of a batch that a listener would slow down */
+	PART = 1 << 20,            /* bytes of a transaction: what it has made is still in the caches when
+	                              it commits, and others wait less for their turn */
 };
 
 struct apply_plan *
@@ -390,6 +392,15 @@ disown(struct work *w)
 				w->d.set[k].udata = (struct nl_bytes){0};
 }
 
+/* Bytes that a transaction may have. Who commits in between makes us begin again: then all in one. */
+static size_t
+most(const struct work *w)
+{
+	size_t n = nl_talk_most(w->x->t);
+
+	return w->r->tries == 1 && n > PART ? PART : n;
+}
+
 /* One try. -ERESTART and -ENOBUFS: to be begun again from a look at what is there. */
 static int
 put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bump,
@@ -419,7 +430,7 @@ put_once(struct work *w, struct apply_plan *p, uint32_t want, struct nl_salt bum
 		return -ESTALE;
 	}
 	w->j = (struct nl_job){.a = w->a, .have = &w->d, .genid = w->d.genid, .seq = 1,
-	    .most = nl_talk_most(w->x->t), .table_flags = flags_for(w->x, p->plan, &w->d)};
+	    .most = most(w), .table_flags = flags_for(w->x, p->plan, &w->d)};
 	w->alone = true;
 	if (!bump.set && !bump.chain) {
 		err = try_edit(w, p, &h, formed, form);
