@@ -41,7 +41,7 @@ static const struct ipc_field relay_rows[] = {
 	{IPC_U32, offsetof(struct mail_relay_status, alarm)},
 	{IPC_U32, offsetof(struct mail_relay_status, down)},
 	{IPC_U32, offsetof(struct mail_relay_status, connections)},
-	{.kind = IPC_TEXT, .at = offsetof(struct mail_relay_status, text), .most = 80},
+	{.kind = IPC_TEXT, .at = offsetof(struct mail_relay_status, text), .most = MAIL_MOST_TROUBLE},
 };
 static const struct ipc_shape relay_shape = IPC_SHAPE("relay", struct mail_relay_status, relay_rows);
 static const struct ipc_field status_rows[] = {

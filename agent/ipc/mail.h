@@ -105,7 +105,7 @@ struct mail_answer {
 	uint32_t file;             /* 1: fd 0 is a sealed memory file of what is told */
 };
 
-enum { MAIL_MOST_RELAYS = 256 };
+enum { MAIL_MOST_RELAYS = 256, MAIL_MOST_TROUBLE = 400 };
 
 struct mail_relay_status {
 	const char *relay;
@@ -114,7 +114,7 @@ struct mail_relay_status {
 	uint32_t well, alarm;      /* as in relay_state */
 	uint32_t down;             /* 1: left alone for a while, for it failed */
 	uint32_t connections;
-	const char *text;          /* what is wrong; "" */
+	const char *text;          /* what is wrong; "". MAIL_MOST_TROUBLE bytes, less where many are in trouble */
 };
 
 struct mail_status {

@@ -73,7 +73,7 @@ struct queue_relay {
 	uint64_t down;             /* monotonic ms: no `through` before */
 	uint64_t pause;            /* monotonic ms: no claim before: the relay role is busy */
 	unsigned connections;
-	char text[160];            /* what is wrong */
+	char text[MAIL_MOST_TROUBLE]; /* what is wrong */
 	/* messages that an alarm holds, oldest first */
 	uint64_t *held;
 	size_t nheld, capheld;

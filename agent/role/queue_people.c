@@ -407,7 +407,8 @@ status(struct queue *q, uint32_t id)
 	struct mail_status s = q->count;
 	struct spool_depth d;
 	struct spool_found f;
-	int err;
+	unsigned again = 0;
+	int err = 0;
 
 	if (!row)
 		return -ENOMEM;
@@ -430,9 +431,13 @@ status(struct queue *q, uint32_t id)
 			r->well, r->alarm || r->nheld, r->down > q->mono || d.open, r->connections, r->text};
 	}
 	do {
+		/* where the causes are too many together, only mail that waits has one; then some relays have none */
+		for (uint32_t i = 0; i < s.nrelay && err == -EMSGSIZE; i++)
+			if (!row[i].pending && !row[i].held)
+				row[i].text = "";
 		err = ipc_send_wait(q->opt->parent, MAIL_STATUS_IS, id, &mail_tell_shape[MAIL_STATUS_IS], &s,
 		    NULL, 0, 1000);
-		s.nrelay /= 2;
+		s.nrelay /= again++ ? 2 : 1;
 	} while (err == -EMSGSIZE && s.nrelay);
 	free(row);
 	return err;

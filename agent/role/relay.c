@@ -132,6 +132,25 @@ take_credential(struct relay *r, struct ipc_in *in, char why[RELAY_WORDS])
 	return err;
 }
 
+static void
+tell_counts(struct relay *r, uint32_t id)
+{
+	const struct relay_count *n = &r->count;
+	struct mail_count c[] = {
+		{"relay_connections", r->nconn},
+		{"relay_connections_total{result=\"live\"}", n->live},
+		{"relay_connections_total{result=\"failed\"}", n->failed},
+		{"relay_messages_total{result=\"sent\"}", n->sent},
+		{"relay_messages_total{result=\"refused\"}", n->refused},
+		{"relay_messages_total{result=\"lost\"}", n->lost},
+		{"relay_claims", r->nclaim},
+	};
+	struct mail_counted told = {.count = c, .ncount = sizeof c / sizeof c[0], .text = ""};
+
+	if (ipc_send_wait(r->opt->parent, MAIL_COUNTED, id, &mail_tell_shape[MAIL_COUNTED], &told, NULL, 0, PARENT_MS))
+		log_say(LOG_IS_WARNING, NULL, "the parent takes no answer");
+}
+
 /* Nothing new begins; what waits goes back; what travels may end. */
 static void
 stop(struct relay *r)
@@ -182,6 +201,8 @@ from_parent(struct relay *r)
 		} else if (in.type == MAIL_CREDENTIAL) {
 			err = take_credential(r, &in, why);
 			taken(r, in.id, err, why);
+		} else if (in.type == MAIL_COUNT) {
+			tell_counts(r, in.id);
 		}
 		ipc_free(&in);
 	}

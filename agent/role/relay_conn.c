@@ -104,6 +104,7 @@ relay_conn_dead(struct relay_conn *c)
 		return;
 	assert(!c->nclaim);
 	if (c->at < CONN_LIVE) {
+		c->r->count.failed++;
 		c->lane->ndial--;
 		d->ndial--;
 	}

@@ -230,6 +230,7 @@ struct relay_conn {
 	bool proved;
 	uint64_t born, used;
 	uint64_t messages;
+	bool took;                 /* the relay has taken one of them */
 	bool outside;              /* some of its addresses are outside the ranges */
 	bool eof, cut;             /* cut: we gave the session up on purpose, */
 	char why[RELAY_WORDS];     /* for this reason */
@@ -252,6 +253,12 @@ struct relay_name_asked {
 	char domain[256];
 };
 
+/* Since the role began. */
+struct relay_count {
+	uint64_t live, failed;     /* connections that became ready for mail, or did not */
+	uint64_t sent, refused, lost; /* messages: taken to their end by the relay, not taken, cut off */
+};
+
 struct relay {
 	const struct role_relay *opt;
 	struct dns *dns;
@@ -272,6 +279,7 @@ struct relay {
 	unsigned nclaim, nover;
 	struct relay_name_asked *asked;
 	unsigned nasked;
+	struct relay_count count;
 	char run[RELAY_RUN];
 };
 

@@ -82,6 +82,7 @@ went_live(struct relay_conn *c)
 	unsigned before = 0;
 
 	c->at = CONN_LIVE;
+	c->r->count.live++;
 	l->ndial--;
 	d->ndial--;
 	c->born = c->used = c->r->now;
@@ -376,6 +377,17 @@ release(struct relay_conn *c)
 	c->used = c->r->now;
 }
 
+/* Some count the messages of a session and say so only by a 452 to MAIL (OpenSMTPD after 100): that is a word on
+ * the connection, which another asks again, once. */
+static bool
+is_of_session(struct relay_conn *c, struct relay_claim *m, enum smtp_client_outcome how)
+{
+	if (how != SMTP_OUT_MAIL || m->code != 452 || !c->took || m->canceled || ++m->tries >= RELAY_TRIES)
+		return false;
+	c->born = 0;
+	return true;
+}
+
 static void
 on_done(struct relay_conn *c, const struct smtp_client_event *e)
 {
@@ -386,6 +398,13 @@ on_done(struct relay_conn *c, const struct smtp_client_event *e)
 	assert(c->nclaim && c->claim[0] == m);
 	release(c);
 	tell_session(c, m);
+	c->took |= e->outcome == SMTP_OUT_SENT;
+	c->r->count.sent += e->outcome == SMTP_OUT_SENT;
+	c->r->count.refused += e->outcome != SMTP_OUT_SENT;
+	if (is_of_session(c, m, e->outcome)) {
+		relay_lane_put(c->r, m, true);
+		return;
+	}
 	if (e->outcome != SMTP_OUT_SENT && fate == RELAY_DELIVERED)
 		fate = RELAY_DEFERRED;
 	for (size_t i = 0; i < m->m.nrcpt; i++) {
@@ -482,6 +501,7 @@ lost(struct relay_conn *c, struct relay_claim *m, const struct smtp_client_event
 {
 	char words[RELAY_WORDS];
 
+	c->r->count.lost++;
 	tell_session(c, m);
 	if (m->canceled) {
 		relay_claim_over(c->r, m, RELAY_DEFERRED, 0, "");

@@ -433,7 +433,7 @@ def credentials_that_others_may_read_are_not_used():
     d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
     a = agent(options=['--credentials', str(d)])
     a.write_mail(auth='{password: smart-login}', tls='starttls')
-    (d / 'smart-login').write_text('user = me\npassword = very-secret\n')
+    (d / 'smart-login').write_text('user: me\npassword: very-secret\n')
     (d / 'smart-login').chmod(0o644)
     a.start()
     verdict(wait_for(lambda: 'may be read' in a.status()['mail']['trouble'], 10, 0.1), 'told', a.status())

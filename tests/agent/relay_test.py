@@ -804,6 +804,25 @@ def connections_are_kept_and_capped(folder):
     r.close()
 
 
+def a_session_that_is_full_is_no_word_on_the_message(folder):
+    """OpenSMTPD answers 452 to MAIL once it has had so many messages of a session."""
+    def full(s, _):
+        s.n = getattr(s, 'n', 0) + 1
+        return b'452 4.5.3 too many messages sent\r\n' if s.n > most else None
+
+    for most, fate in ((3, 'delivered'), (0, 'deferred')):
+        r = Relay(2525, reply={'MAIL': full})
+        rig = begin(folder, PLAIN, 'connections: {at-most: 1}')
+        for n in range(1, 13):
+            rig.send(n)
+        for n in range(1, 13):
+            assert fates(rig.result(n)) == [fate], (n, most)
+        assert most == 0 or r.sessions <= 6, r.sessions
+        assert len(r.messages) == (12 if most else 0)
+        ends(rig)
+        r.close()
+
+
 def a_kept_connection_that_was_closed_costs_nothing(folder):
     r = Relay(2525)
     rig = begin(folder, PLAIN)
