@@ -56,9 +56,9 @@ def hosts(folder, *lines):
         subprocess.run(['mount', '--bind', path, '/etc/hosts'], check=True)
 
 
-def certificates(folder):
+def certificates(folder, rsa=False):
     """good.pem, expired.pem, other.pem (another name), client.pem, each with its key; ca.pem; and
-    stranger.pem, of a CA that nobody knows."""
+    stranger.pem, of a CA that nobody knows. rsa: and the first two as rsa.pem and rsa-expired.pem."""
     def openssl(*args):
         subprocess.run(['openssl', *args], check=True, capture_output=True, cwd=folder)
 
@@ -75,14 +75,15 @@ def certificates(folder):
     for ca in 'ca', 'stranger-ca':
         openssl('req', '-x509', *new, '-keyout', ca + '.key', '-out', ca + '.pem', '-subj', f'/CN={ca}',
                 '-days', '30')
-    for name, san, ca, dates in (('good', f'DNS:{HOST}', 'ca', ('20200101000000Z', '20490101000000Z')),
-                                 ('expired', f'DNS:{HOST}', 'ca', ('20200101000000Z', '20210101000000Z')),
-                                 ('other', 'DNS:mx.example.net', 'ca',
-                                  ('20200101000000Z', '20490101000000Z')),
-                                 ('client', 'DNS:web.example.org', 'ca',
-                                  ('20200101000000Z', '20490101000000Z')),
-                                 ('stranger', f'DNS:{HOST}', 'stranger-ca',
-                                  ('20200101000000Z', '20490101000000Z'))):
+    now, past = ('20200101000000Z', '20490101000000Z'), ('20200101000000Z', '20210101000000Z')
+    rows = [('good', f'DNS:{HOST}', 'ca', now), ('expired', f'DNS:{HOST}', 'ca', past),
+            ('other', 'DNS:mx.example.net', 'ca', now), ('client', 'DNS:web.example.org', 'ca', now),
+            ('stranger', f'DNS:{HOST}', 'stranger-ca', now)]
+    if rsa:
+        rows += [('rsa', f'DNS:{HOST}', 'ca', now), ('rsa-expired', f'DNS:{HOST}', 'ca', past)]
+    for name, san, ca, dates in rows:
+        if name.startswith('rsa'):
+            new = ['-newkey', 'rsa:2048', '-nodes']
         openssl('req', *new, '-keyout', name + '.key', '-out', name + '.csr', '-subj', f'/CN={name}',
                 '-addext', f'subjectAltName={san}')
         openssl('ca', '-batch', '-config', 'ca.cnf', '-cert', ca + '.pem', '-keyfile', ca + '.key', '-in',
