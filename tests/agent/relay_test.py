@@ -818,7 +818,8 @@ def a_session_that_is_full_is_no_word_on_the_message(folder):
         for n in range(1, 13):
             assert fates(rig.result(n)) == [fate], (n, most)
         assert most == 0 or r.sessions <= 6, r.sessions
-        assert len(r.messages) == (12 if most else 0)
+        # a lone dot behind a refused MAIL is no message
+        assert len([m for m in r.messages if m['content']]) == (12 if most else 0)
         ends(rig)
         r.close()
 
