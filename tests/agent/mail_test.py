@@ -478,4 +478,4 @@ TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__
 
 if __name__ == '__main__':
     rig.inside()
-    sys.exit(rig.run_all(TESTS, sys.argv[4:]))
+    sys.exit(rig.run_all(TESTS, sys.argv[4:], rig.AT_ONCE))
