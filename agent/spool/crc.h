@@ -12,4 +12,8 @@
 uint32_t
 crc32c(uint32_t c, const void *p, size_t n);
 
+/* The same without the processor's own instruction, for tests. */
+uint32_t
+crc32c_slowly(uint32_t c, const void *p, size_t n);
+
 #endif

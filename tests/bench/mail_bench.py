@@ -7,15 +7,17 @@ FOLDER is where packages are unpacked (tests/peers/fetch). As root each spool li
 on a loop device on tmpfs: a disk shared with others swings too much. Else it lies in FOLDER, and processor
 time and syncs are not told. What is measured:
 
-  accepted    from the start of Postfix's smtp-source until it has its last 250
-  delivered   from the same start until Postfix's smtp-sink, the relay, has the last message
+  accepted    from the start of the load (mail_way) until it has its last 250
+  delivered   from the same start until the relay (mail_way again) has the last message
   CPU         of all the server's processes, ended ones too, by their control group, until it is quiet again
   flushes     of the spool's device (/sys/block/loopN/stat): each is a sync that waited for the disk
   memory      of all processes: private where idle; proportional (PSS), the most seen at 16 sessions
   latency     by mail_way: one message at a time, each with its connection, until the relay has it, and until
               the program has its 250; `direct` is the same without a server between
 
-Cases are run in turn (Postfix, mailreeve, Postfix, ...); a ratio is the median of the ratios of the
+`--rig postfix` takes Postfix's smtp-source and smtp-sink instead of mail_way: the same commands, but the
+sink takes 20 ms for a message of 1 MB, which would hide the servers. The row `direct` is the load and the
+relay alone. Cases are run in turn (Postfix, mailreeve, Postfix, ...); a ratio is the median of the ratios of the
 rounds, so that what else the machine does meets both. Targets are those of the forwarder's design;
 status 1 where one is missed, and the table says which.
 """
@@ -40,15 +42,15 @@ from mail_peers import Sink, Way, run, wait_for  # noqa: E402
 MS = 20
 LIMIT_S = 20           # a slow server's round ends after that
 
-# name: options of smtp-source, messages, messages of slow servers, what it is
+# name: sessions, bytes, kept, messages, messages of slow servers, what it is
 CASES = {
-    'kept16': (['-d', '-s', '16', '-l', '4096'], 3000, 300, '4 KB, 16 sessions kept'),
-    'kept1': (['-d', '-s', '1', '-l', '4096'], 600, 60, '4 KB, 1 session kept'),
-    'each1': (['-s', '1', '-l', '4096'], 400, 60, '4 KB, a connection each, 1 client'),
-    'each20': (['-s', '20', '-l', '4096'], 1500, 200, '4 KB, a connection each, 20 clients'),
-    'large': (['-d', '-s', '4', '-l', '1048576'], 150, 40, '1 MB, 4 sessions kept'),
-    'far': (['-d', '-s', '16', '-l', '4096'], 2000, 200, f'4 KB, 16 sessions, relay {MS} ms away'),
-    'tls': (['-d', '-s', '16', '-l', '4096'], 2000, 200, '4 KB, 16 sessions, relay with verified TLS 1.3'),
+    'kept16': (16, 4096, True, 3000, 300, '4 KB, 16 sessions kept'),
+    'kept1': (1, 4096, True, 600, 60, '4 KB, 1 session kept'),
+    'each1': (1, 4096, False, 400, 60, '4 KB, a connection each, 1 client'),
+    'each20': (20, 4096, False, 1500, 200, '4 KB, a connection each, 20 clients'),
+    'large': (4, 1048576, True, 200, 40, '1 MB, 4 sessions kept'),
+    'far': (16, 4096, True, 2000, 200, f'4 KB, 16 sessions, relay {MS} ms away'),
+    'tls': (16, 4096, True, 2000, 200, '4 KB, 16 sessions, relay with verified TLS 1.3'),
 }
 # case, column, at least
 TARGETS = [('kept16', 'accepted', 4), ('kept16', 'delivered', 3), ('large', 'delivered', 2), ('far', 'delivered', 5),
@@ -68,6 +70,7 @@ def inside():
 class World:
     def __init__(self, args, root):
         self.args, self.root = args, root
+        self.sink_way = args.way if args.rig == 'own' else None
         where = None
         if root:
             where = tempfile.mkdtemp(prefix='mail-bench-')
@@ -108,7 +111,7 @@ class World:
         """Every server anew, each with a relay of its own: plain, far, tls."""
         for s in self.servers:
             s.sink_port = 3000 + s.n
-            self.sinks[s] = Sink(s.sink_port)
+            self.sinks[s] = Sink(s.sink_port, self.sink_way)
             s.to = s.sink_port
             if kind != 'plain':
                 s.to = 3100 + s.n
@@ -146,22 +149,32 @@ class World:
             os.rmdir(self.base)
 
 
-def burst(world, s, options, n):
-    """One round: figures by name, or None where not all came."""
-    sink = world.sinks[s]
-    had, cpu, flushes = sink.count, s.cpu(), s.flushes()
+def load_of(args, port, case, n):
+    sessions, size, kept = case[:3]
+    if args.rig == 'postfix':
+        return ['smtp-source', *(['-d'] if kept else []), '-s', str(sessions), '-l', str(size), '-m', str(n), '-f',
+                'a@example.org', '-t', 'b@example.net', '-S', 'bench', f'127.0.0.1:{port}']
+    return [args.way, 'load', str(port), str(sessions), str(n), str(size), 'keep' if kept else 'each']
+
+
+def burst(world, s, case, n):
+    """One round: figures by name, or None where not all came. s: a server, or its Sink."""
+    direct = isinstance(s, Sink)
+    sink = s if direct else world.sinks[s]
+    had, cpu, flushes = sink.count, direct or s.cpu(), direct or s.flushes()
     began = time.monotonic()
-    p = subprocess.Popen(['smtp-source', *options, '-m', str(n), '-f', 'a@example.org', '-t', 'b@example.net',
-                          '-S', 'bench', f'127.0.0.1:{s.port}'], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    p = subprocess.Popen(load_of(world.args, s.port, case, n), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        _, err = p.communicate(timeout=6 * LIMIT_S)
+        said, err = p.communicate(timeout=6 * LIMIT_S)
     except subprocess.TimeoutExpired:
         p.kill()
         p.wait()
         return None
-    accepted = time.monotonic()
+    accepted = float(said) if said else time.monotonic()
+    if direct:
+        return {'accepted': n / (accepted - began)} if p.returncode == 0 else None
     if p.returncode:
-        print(f'{s.name}: smtp-source: {err.decode().strip()}\n{s.said()}', flush=True)
+        print(f'{s.name}: {err.decode().strip()}\n{s.said()}', flush=True)
         return None
     wait_for(lambda: sink.count - had >= n, LIMIT_S if s.slow else 6 * LIMIT_S, 0.005)
     came = sink.count - had
@@ -238,21 +251,27 @@ class Judge:
 
 def speed(world, cases, judge, ours, postfix):
     for case in cases:
-        options, n, few, what = CASES[case]
+        what = CASES[case][-1]
+        n, few = CASES[case][3:5]
+        rig = Sink(2999, world.sink_way)
+        rig.port = 2999
         got = {s: [] for s in world.servers}
         through = []
         for s in world.servers:
-            burst(world, s, options, max(40, (few if s.slow else n) // 10))
+            burst(world, s, CASES[case], max(40, (few if s.slow else n) // 10))
         for k in range(world.args.rounds):
             order = [s for s in world.servers if k == 0 or s in (ours, postfix)]
             for s in order if k % 2 else order[::-1]:
-                got[s].append(burst(world, s, options, few if s.slow else n))
+                got[s].append(burst(world, s, CASES[case], few if s.slow else n))
+            got[rig] = [*got.get(rig, []), burst(world, rig, CASES[case], n)]
             if case in ('kept16', 'each1', 'each20'):
                 ours.in_mode('through')
-                through.append(burst(world, ours, options, n))
+                through.append(burst(world, ours, CASES[case], n))
                 ours.in_mode('spool')
         rows = []
-        for name, g in [(s.name, got[s]) for s in world.servers] + ([(ours.name + ', through', through)] if through else []):
+        rig.close()
+        for name, g in [(s.name, got[s]) for s in world.servers] + (
+                [(ours.name + ', through', through)] if through else []) + [('direct', got[rig])]:
             rows.append((name, figure(middle(g, 'accepted')), figure(ratio(g, got[postfix], 'accepted'), 2),
                          figure(middle(g, 'delivered')), figure(ratio(g, got[postfix], 'delivered'), 2),
                          figure(middle(g, 'cpu'), 2), figure(middle(g, 'flushes'), 2)))
@@ -271,7 +290,7 @@ def memory(world, judge, ours):
     for s in world.servers:
         options, n, few, _ = CASES['kept16']
         peak = Peak(s)
-        burst(world, s, options, 10 * few if s.slow and 'OpenSMTPD' not in s.name else few if s.slow else n)
+        burst(world, s, CASES[case], 10 * few if s.slow and 'OpenSMTPD' not in s.name else few if s.slow else n)
         rows.append((s.name, *[figure(x / 1024, 1) for x in idle[s]], figure(peak.end() / 1024, 1)))
         if s is ours:
             judge.say('MB private, idle', idle[s][1] / 1024, 8, False)
@@ -294,7 +313,7 @@ def one(world, port, sink, n, kind):
 
 
 def latency(world, kind, judge, ours, postfix):
-    """The relay is mail_way's own: Postfix's sink makes room for it."""
+    """The relay is in the same process as the load: the sink makes room for it."""
     n = {'plain': 200, 'far': 30, 'tls': 100}[kind]
     todo = [('direct', None, None)] + [(s.name, s, None) for s in world.servers] + [
         (ours.name + ', through', ours, 'through')]
@@ -310,7 +329,7 @@ def latency(world, kind, judge, ours, postfix):
             got[name].append(one(world, of.port if s else of.to, of.sink_port, n if not s or not s.slow else 20, kind))
             if mode:
                 ours.in_mode('spool')
-            world.sinks[of] = Sink(of.sink_port)
+            world.sinks[of] = Sink(of.sink_port, world.sink_way)
     rows = []
     for name, _, _ in todo:
         g = got[name]
@@ -334,6 +353,7 @@ def main():
     p.add_argument('folder', type=os.path.abspath)
     p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--peers', choices=('all', 'postfix'), default='all')
+    p.add_argument('--rig', choices=('own', 'postfix'), default='own')
     p.add_argument('--only', help=f'of {",".join(CASES)},memory,latency')
     args = p.parse_args()
     only = args.only.split(',') if args.only else [*CASES, 'memory', 'latency']
@@ -355,7 +375,7 @@ def main():
         for c in classes if peer in found else ():
             world.add(c, **found[peer])
     print(f'spools: {"ext4 on a loop device on tmpfs, one each" if root else "on the disk of " + args.folder}; '
-          f'{os.cpu_count()} processors; {args.rounds} rounds; load at the start {os.getloadavg()[0]:.1f}')
+          f'{os.cpu_count()} processors; {args.rounds} rounds; rig: {args.rig}; load at the start {os.getloadavg()[0]:.1f}')
     judge = Judge()
     for kind, cases in (('plain', ('kept16', 'kept1', 'each1', 'each20', 'large')), ('far', ('far',)), ('tls', ('tls',))):
         cases = [c for c in cases if c in only]

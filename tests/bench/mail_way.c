@@ -7,6 +7,16 @@
  *                                        127.0.0.1:PORT; the relay that gets them is here, at SINK. With CA: TLS,
  *                                        verified, from the first byte
  *
+ *   mail_way sink PORT                   a relay that takes all; each 4 ms in which something came a line: how many
+ *                                        messages have come, and when the last did
+ *   mail_way load PORT SESSIONS N BYTES keep|each
+ *                                        N messages by so many sessions at once, each command after its reply;
+ *                                        a session keeps its connection, or makes one for each message. When
+ *                                        the last 250 to a content came
+ *
+ * Both are as smtp-source and smtp-sink, with less processor time: what measures 1 MB messages must not be
+ * what limits them. Times are seconds of the monotonic clock.
+ *
  * `one` prints microseconds, of each message a line: from before connect() until the 250 to the content, and
  * until the relay had the content whole. Every wait ends after 60 s, with status 1.
  */
@@ -25,11 +35,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 64 << 10, LINES = 16 << 10, PATIENCE_S = 60 };
+enum { BLOCK = 64 << 10, PATIENCE_S = 60 };
 
 static const uint64_t SECOND = 1000000000;
 static uint64_t delay;               /* ns, one way */
@@ -246,64 +257,106 @@ out:
 static _Atomic uint64_t taken;       /* messages that the relay here has */
 static _Atomic uint64_t last;        /* when it had the last */
 
+/* How much of b[0..n) is content: all of it, but for what could be the end's begin; *end: the end is there. */
+static size_t
+content_of(const char *b, size_t n, bool *end)
+{
+	static const char mark[] = "\r\n.\r\n";
+	const char *p = memmem(b, n, mark, 5);
+
+	*end = p != NULL;
+	return p ? (size_t)(p - b) + 5 : n > 4 ? n - 4 : 0;
+}
+
+/* Answers whole lines of b[0..n); how much is taken. */
+static size_t
+commands(const char *b, size_t n, char *out, size_t *nout, bool *data, bool *end)
+{
+	static const char can[] = "250-relay.example.org\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 100000000\r\n"
+	    "250 ENHANCEDSTATUSCODES\r\n";
+	size_t at = 0;
+	const char *e;
+
+	while (!*data && !*end && *nout < 3000 && (e = memchr(b + at, '\n', n - at))) {
+		const char *say = "250 2.0.0 ok\r\n";
+
+		if (!strncasecmp(b + at, "EHLO", 4)) {
+			say = can;
+		} else if (!strncasecmp(b + at, "DATA", 4)) {
+			say = "354 go on\r\n";
+			*data = true;
+		} else if (!strncasecmp(b + at, "QUIT", 4)) {
+			say = "221 2.0.0 bye\r\n";
+			*end = true;
+		}
+		memcpy(out + *nout, say, strlen(say));
+		*nout += strlen(say);
+		at = (size_t)(e + 1 - b);
+	}
+	return at;
+}
+
 /* A relay: what comes in one piece is answered in one piece. */
 static void *
 relay(void *arg)
 {
-	static const char hello[] = "220 relay.example.org ESMTP\r\n",
-	    can[] = "250-relay.example.org\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE 100000000\r\n"
-	    "250 ENHANCEDSTATUSCODES\r\n";
+	static const char hello[] = "220 relay.example.org ESMTP\r\n", taken_it[] = "250 2.0.0 taken\r\n";
 	int fd = (int)(intptr_t)arg;
-	char *b = malloc(LINES), out[4096];
-	size_t n = 0, nout;
-	bool data = false, end = false;
+	char *b = malloc(BLOCK + 1), out[4096];
+	bool data = false, end = !b || !put(fd, NULL, hello, sizeof hello - 1);
+	size_t n = 0;
 
-	if (!b || !put(fd, NULL, hello, sizeof hello - 1))
-		end = true;
 	while (!end) {
-		ssize_t k = recv(fd, b + n, LINES - n, 0);
-		char *p = b, *e;
+		ssize_t k = recv(fd, b + n, BLOCK - n, 0);
+		size_t at = 0, nout = 0, was;
 
 		if (k <= 0)
 			break;
 		n += (size_t)k;
-		nout = 0;
-		while ((e = memchr(p, '\n', n))) {
-			const char *say = "250 2.0.0 ok\r\n";
-			size_t len = (size_t)(e + 1 - p);
-
+		b[n] = 0;
+		do {
+			was = at;
 			if (data) {
-				say = NULL;
-				if (len == 3 && !memcmp(p, ".\r\n", 3)) {
+				bool over;
+
+				at += content_of(b + at, n - at, &over);
+				if (over) {
 					atomic_store(&last, now());
 					atomic_fetch_add(&taken, 1);
 					data = false;
-					say = "250 2.0.0 taken\r\n";
+					memcpy(out + nout, taken_it, sizeof taken_it - 1);
+					nout += sizeof taken_it - 1;
 				}
-			} else if (!strncasecmp(p, "EHLO", 4)) {
-				say = can;
-			} else if (!strncasecmp(p, "DATA", 4)) {
-				say = "354 go on\r\n";
-				data = true;
-			} else if (!strncasecmp(p, "QUIT", 4)) {
-				say = "221 2.0.0 bye\r\n";
-				end = true;
+			} else {
+				at += commands(b + at, n - at, out, &nout, &data, &end);
 			}
-			if (say && nout + strlen(say) < sizeof out) {
-				memcpy(out + nout, say, strlen(say));
-				nout += strlen(say);
-			}
-			n -= len;
-			p = e + 1;
-		}
-		memmove(b, p, n);
-		if (nout && !put(fd, NULL, out, nout))
-			break;
-		if (n == LINES)
+		} while (at != was && at < n && !end && nout < 3000);
+		memmove(b, b + at, n - at);
+		n -= at;
+		if (n == BLOCK || (nout && !put(fd, NULL, out, nout)))
 			break;
 	}
 	free(b);
 	close(fd);
+	return NULL;
+}
+
+static void *
+tells(void *arg)
+{
+	uint64_t told = 0;
+
+	(void)arg;
+	for (;;) {
+		uint64_t n = atomic_load(&taken);
+
+		if (n != told) {
+			printf("%llu %.6f\n", (unsigned long long)n, (double)atomic_load(&last) / 1e9);
+			fflush(stdout);
+		}
+		told = n;
+		doze(4000000);
+	}
 	return NULL;
 }
 
@@ -419,6 +472,175 @@ one(unsigned short port, unsigned short sink, unsigned long n, size_t size)
 	return 0;
 }
 
+/* ---- many -------------------------------------------------------------------------------------- */
+
+struct session {
+	int fd, at;                  /* what was said last: a row of script, or the greeting is awaited */
+	size_t said;                 /* of the content */
+	char b[512];
+	size_t n;
+};
+
+static const char *const script[] = {"EHLO localhost\r\n", "MAIL FROM:<a@example.org>\r\n", "RCPT TO:<b@example.net>\r\n",
+	"DATA\r\n", NULL, "QUIT\r\n"};
+enum { GREETING = -1, EHLO, MAIL, RCPT, DATA, CONTENT, QUIT };
+static const int wanted[] = {220, 250, 250, 250, 354, 250, 221};
+
+static struct load {
+	int epoll;
+	unsigned short port;
+	unsigned long begun, done, n;
+	bool keep;
+	char *content;
+	size_t size;
+	uint64_t last;
+} load;
+
+static void
+watch(struct session *s, uint32_t events, int how)
+{
+	struct epoll_event e = {.events = events, .data.ptr = s};
+
+	if (epoll_ctl(load.epoll, how, s->fd, &e))
+		die("epoll");
+}
+
+static void
+dial(struct session *s)
+{
+	s->fd = connected(load.port);
+	if (s->fd < 0)
+		die("connect");
+	s->at = GREETING;
+	s->n = 0;
+	watch(s, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+static void
+say_content(struct session *s)
+{
+	while (s->said < load.size) {
+		ssize_t k = send(s->fd, load.content + s->said, load.size - s->said, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (k < 0 && errno == EAGAIN) {
+			watch(s, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+			return;
+		}
+		if (k < 0)
+			die("content");
+		s->said += (size_t)k;
+	}
+	watch(s, EPOLLIN, EPOLL_CTL_MOD);
+}
+
+/* The reply to what was said is here: says the next. */
+static void
+next(struct session *s)
+{
+	if (s->at == CONTENT) {
+		load.done++;
+		load.last = now();
+	}
+	if (s->at == QUIT) {
+		close(s->fd);
+		if (load.begun < load.n) {
+			load.begun++;
+			dial(s);
+		}
+		return;
+	}
+	s->at++;
+	if (s->at == QUIT && load.keep && load.begun < load.n) {
+		load.begun++;
+		s->at = MAIL;
+	}
+	if (s->at == CONTENT) {
+		s->said = 0;
+		say_content(s);
+	} else if (!put(s->fd, NULL, script[s->at], strlen(script[s->at]))) {
+		die("send");
+	}
+}
+
+static void
+hear(struct session *s)
+{
+	ssize_t k = recv(s->fd, s->b + s->n, sizeof s->b - 1 - s->n, MSG_DONTWAIT);
+	char *p = s->b, *e;
+
+	if (k < 0 && errno == EAGAIN)
+		return;
+	if (k <= 0)
+		die("the server has gone");
+	s->n += (size_t)k;
+	s->b[s->n] = 0;
+	while ((e = strchr(p, '\n'))) {
+		if (e - p >= 4 && p[3] == ' ') {
+			if (strtol(p, NULL, 10) != wanted[s->at + 1]) {
+				fprintf(stderr, "mail_way: %s: %s\n", s->at < 0 ? "greeting" : s->at == CONTENT ? "content" :
+				    script[s->at], p);
+				exit(1);
+			}
+			s->n = 0;
+			next(s);
+			return;
+		}
+		p = e + 1;
+	}
+	s->n -= (size_t)(p - s->b);
+	memmove(s->b, p, s->n);
+}
+
+static void
+fill(size_t size, unsigned long i)
+{
+	size_t k = (size_t)sprintf(load.content, "From: a@example.org\r\nTo: b@example.net\r\nSubject: load\r\n"
+	    "Date: Sun, 22 Nov 2026 00:00:00 +0000\r\nMessage-ID: <%lu@example.org>\r\n\r\n", i);
+
+	while (k + 80 < size) {
+		memset(load.content + k, 'x', 70);
+		memcpy(load.content + k + 70, "\r\n", 3);
+		k += 72;
+	}
+	memcpy(load.content + k, ".\r\n", 4);
+	load.size = k + 3;
+}
+
+static int
+many(unsigned short port, unsigned long sessions, unsigned long n, size_t size, bool keep)
+{
+	struct session *s = calloc(sessions, sizeof *s);
+
+	load = (struct load){.epoll = epoll_create1(0), .port = port, .n = n, .keep = keep,
+	    .content = malloc(size + 512)};
+	if (!s || !load.content || load.epoll < 0)
+		die("begin");
+	fill(size, 0);
+	for (unsigned long i = 0; i < sessions && load.begun < n; i++) {
+		load.begun++;
+		dial(&s[i]);
+	}
+	while (load.done < n) {
+		struct epoll_event e[64];
+		int k = epoll_wait(load.epoll, e, 64, PATIENCE_S * 1000);
+
+		if (k == 0) {
+			fprintf(stderr, "mail_way: %lu of %lu\n", load.done, n);
+			return 1;
+		}
+		for (int i = 0; i < k; i++) {
+			struct session *x = e[i].data.ptr;
+
+			if (e[i].events & EPOLLOUT && x->at == CONTENT && x->said < load.size)
+				say_content(x);
+			if (e[i].events & ~(uint32_t)EPOLLOUT)
+				hear(x);
+		}
+	}
+	printf("%.6f\n", (double)load.last / 1e9);
+	return 0;
+}
+
 /* ---- the program ------------------------------------------------------------------------------ */
 
 static SSL_CTX *
@@ -454,7 +676,16 @@ main(int argc, char **argv)
 		if (argc == 7)
 			tls = context(false, argv[6]);
 		return one((unsigned short)n[0], (unsigned short)n[1], n[2], n[3]);
+	} else if (argc == 3 && !strcmp(argv[1], "sink")) {
+		pthread_t t;
+
+		if (pthread_create(&t, NULL, tells, NULL))
+			die("thread");
+		serve(listener((unsigned short)n[0]), relay);
+	} else if (argc == 7 && !strcmp(argv[1], "load")) {
+		return many((unsigned short)n[0], n[1], n[2], n[3], !strcmp(argv[6], "keep"));
 	}
-	fprintf(stderr, "usage: mail_way way PORT TO MS [CERT] | one PORT SINK N BYTES [CA]\n");
+	fprintf(stderr, "usage: mail_way way PORT TO MS [CERT] | one PORT SINK N BYTES [CA] | sink PORT |\n"
+	    "  load PORT SESSIONS N BYTES keep|each\n");
 	return 2;
 }

@@ -13,7 +13,7 @@
 static void
 crc32c_is_that_of_RFC3720_B4(void **state)
 {
-	uint8_t b[48];
+	uint8_t b[48] = {0};
 
 	(void)state;
 	memset(b, 0, 32);
@@ -24,6 +24,10 @@ crc32c_is_that_of_RFC3720_B4(void **state)
 		b[i] = (uint8_t)i;
 	assert_int_equal(crc32c(0, b, 32), 0x46dd794e);
 	assert_int_equal(crc32c(crc32c(0, b, 13), b + 13, 19), 0x46dd794e);
+	/* both ways of it, at every length and alignment */
+	for (size_t at = 0; at < 8; at++)
+		for (size_t n = 0; at + n <= sizeof b; n++)
+			assert_int_equal(crc32c(7, b + at, n), crc32c_slowly(7, b + at, n));
 }
 
 static void
