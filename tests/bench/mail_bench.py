@@ -197,7 +197,7 @@ class Peak:
 
     def __init__(self, s):
         self.s, self.most, self.stop = s, 0, threading.Event()
-        self.t = threading.Thread(target=self._look)
+        self.t = threading.Thread(target=self._look, daemon=True)
         self.t.start()
 
     def _look(self):
@@ -288,9 +288,9 @@ def memory(world, judge, ours):
     time.sleep(3)
     idle = {s: s.memory() for s in world.servers}
     for s in world.servers:
-        options, n, few, _ = CASES['kept16']
+        n, few = CASES['kept16'][3:5]
         peak = Peak(s)
-        burst(world, s, CASES[case], 10 * few if s.slow and 'OpenSMTPD' not in s.name else few if s.slow else n)
+        burst(world, s, CASES['kept16'], 10 * few if s.slow and 'OpenSMTPD' not in s.name else few if s.slow else n)
         rows.append((s.name, *[figure(x / 1024, 1) for x in idle[s]], figure(peak.end() / 1024, 1)))
         if s is ours:
             judge.say('MB private, idle', idle[s][1] / 1024, 8, False)
