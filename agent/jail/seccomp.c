@@ -77,6 +77,7 @@ static const int storing[] = {
 
 static const int front_calls[] = {
 	CALL(accept), CALL(accept4), CALL(pwritev), CALL(pwritev2),
+	CALL(sync_file_range), CALL(sync_file_range2),
 };
 
 #define LIST(x) {x, sizeof(x) / sizeof(x)[0]}

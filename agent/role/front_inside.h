@@ -50,6 +50,7 @@ enum {
 	FRONT_READ_LITTLE = 8 << 10, /* the same before a message's file is there, or when memory is short */
 	FRONT_GATHER = 64 << 10,   /* bytes of small pieces that wait for one write */
 	FRONT_IOV = 64,
+	FRONT_EARLY = 256 << 10,   /* bytes of a content that begin their way to the disk together */
 	FRONT_MEM_MOST = 16 << 20, /* of all connections; past it, messages that take more than */
 	FRONT_MEM_FREE = 16 << 10, /* that are deferred */
 	FRONT_LINGER_MS = 1000,
@@ -130,6 +131,7 @@ struct front_msg {
 	bool ask, arrived;         /* ask: ARRIVE waits for room in the channel */
 	int fd;
 	uint64_t offset, wrote;
+	uint64_t started;          /* of what was wrote, on its way to the disk */
 	struct buf out;            /* content that waits to be written */
 	size_t id_at[2];           /* where in it the id will stand; 0 */
 	struct iovec iov[FRONT_IOV]; /* and behind it what lies in the shared buffer */
