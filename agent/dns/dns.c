@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -184,7 +186,8 @@ end(struct question *q, const struct dns_answer *a, uint64_t seconds)
 		p = &(*p)->next;
 	*p = q->next;
 	d->nasked--;
-	if (a && a->outcome != DNS_NOT_NOW)
+	/* records are asked by people, who ask again when they have mended them */
+	if (a && a->outcome != DNS_NOT_NOW && q->kind <= DNS_MX)
 		keep(d, q, a, seconds);
 	if (a && q->told)
 		q->told(q->arg, a);
@@ -252,6 +255,98 @@ on_mx(void *arg, int status, int timeouts, unsigned char *bytes, int n)
 	end(q, &a, DNS_MOST_NONE);
 }
 
+static void
+add_address(struct dns_answer *a, int family, const void *bytes)
+{
+	struct sockaddr_storage *s = &a->address[a->n];
+
+	if (a->n == DNS_MOST_ADDRESSES)
+		return;
+	*s = (struct sockaddr_storage){.ss_family = (sa_family_t)family};
+	if (family == AF_INET)
+		memcpy(&((struct sockaddr_in *)s)->sin_addr, bytes, 4);
+	else
+		memcpy(&((struct sockaddr_in6 *)s)->sin6_addr, bytes, 16);
+	a->n++;
+}
+
+static void
+add_name(struct dns_answer *a, const char *name)
+{
+	if (name && *name && strlen(name) <= DNS_MOST_NAME && a->nname < DNS_MOST_NAMES)
+		snprintf(a->name[a->nname++], sizeof a->name[0], "%s", name);
+}
+
+/* What stands in the record itself. */
+static int
+read_record(enum dns_kind k, const unsigned char *bytes, int n, struct dns_answer *a)
+{
+	static const unsigned char nobody[4];
+	struct hostent *h = NULL;
+	int status = k == DNS_A ? ares_parse_a_reply(bytes, n, &h, NULL, NULL) :
+	    k == DNS_AAAA ? ares_parse_aaaa_reply(bytes, n, &h, NULL, NULL) :
+	    ares_parse_ptr_reply(bytes, n, nobody, sizeof nobody, AF_INET, &h);
+
+	if (status != ARES_SUCCESS)
+		return status;
+	if (k == DNS_PTR) {
+		add_name(a, h->h_name);
+		for (char **p = h->h_aliases; p && *p; p++)
+			if (!a->nname || strcasecmp(*p, a->name[0]) != 0)
+				add_name(a, *p);
+	} else {
+		for (char **p = h->h_addr_list; p && *p; p++)
+			add_address(a, h->h_addrtype, *p);
+	}
+	ares_free_hostent(h);
+	return a->n || a->nname ? ARES_SUCCESS : ARES_ENODATA;
+}
+
+static void
+on_record(void *arg, int status, int timeouts, unsigned char *bytes, int n)
+{
+	struct question *q = arg;
+	struct dns_answer a = {.outcome = DNS_NOT_NOW};
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+		if (!q->d->moving)
+			end(q, NULL, 0);
+		return;
+	}
+	if (status == ARES_SUCCESS)
+		status = read_record(q->kind, bytes, n, &a);
+	if (status == ARES_SUCCESS)
+		a.outcome = DNS_FOUND;
+	else if (is_absence(status))
+		a.outcome = DNS_NONE;
+	else
+		a.why = ares_strerror(status);
+	end(q, &a, 0);
+}
+
+void
+dns_reverse(const struct sockaddr_storage *a, char out[DNS_REVERSE])
+{
+	static const char hex[] = "0123456789abcdef";
+	const uint8_t *p;
+	char *at = out;
+
+	if (a->ss_family == AF_INET) {
+		p = (const uint8_t *)&((const struct sockaddr_in *)a)->sin_addr;
+		snprintf(out, DNS_REVERSE, "%u.%u.%u.%u.in-addr.arpa", p[3], p[2], p[1], p[0]);
+		return;
+	}
+	p = ((const struct sockaddr_in6 *)a)->sin6_addr.s6_addr;
+	for (int i = 15; i >= 0; i--) {
+		*at++ = hex[p[i] & 15];
+		*at++ = '.';
+		*at++ = hex[p[i] >> 4];
+		*at++ = '.';
+	}
+	snprintf(at, DNS_REVERSE - 64, "ip6.arpa");
+}
+
 /* Letters, digits, hyphens, underscores, dots: what a policy and an address can hold. */
 static bool
 is_name(const char *s)
@@ -276,6 +371,15 @@ put(struct question *q)
 		break;
 	case DNS_MX:
 		ares_query(chan, q->name, ns_c_in, ns_t_mx, on_mx, q);
+		break;
+	case DNS_PTR:
+		ares_query(chan, q->name, ns_c_in, ns_t_ptr, on_record, q);
+		break;
+	case DNS_A:
+		ares_query(chan, q->name, ns_c_in, ns_t_a, on_record, q);
+		break;
+	case DNS_AAAA:
+		ares_query(chan, q->name, ns_c_in, ns_t_aaaa, on_record, q);
 		break;
 	}
 }

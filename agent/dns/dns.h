@@ -28,9 +28,16 @@ enum {
 	DNS_MOST_ASKED = 256,      /* questions under way */
 	DNS_MOST_FDS = 16,
 	DNS_MOST_NAME = 253,
+	DNS_MOST_NAMES = 4,
+	DNS_REVERSE = 80,
 };
 
-enum dns_kind { DNS_ADDRESSES, DNS_MX };
+enum dns_kind {
+	DNS_ADDRESSES, DNS_MX,
+	/* of name servers alone, never of the hosts file: whether a host is registered */
+	DNS_PTR,                   /* the name is that of an address: dns_reverse() */
+	DNS_A, DNS_AAAA,
+};
 
 enum dns_outcome {
 	DNS_FOUND,                 /* addresses; or an MX record that is not "." (RFC 7505) */
@@ -43,8 +50,14 @@ struct dns_answer {
 	enum dns_outcome outcome;
 	unsigned n;                /* ADDRESSES: IPv6 and IPv4 as the system would order them */
 	struct sockaddr_storage address[DNS_MOST_ADDRESSES]; /* port 0 */
+	unsigned nname;
+	char name[DNS_MOST_NAMES][DNS_MOST_NAME + 1]; /* PTR */
 	const char *why;           /* NOT_NOW: in words */
 };
+
+/* The name below which an address is registered (RFC 1035 3.5, RFC 3596 2.5). */
+void
+dns_reverse(const struct sockaddr_storage *a, char out[DNS_REVERSE]);
 
 /* Opens it. `servers` ("192.0.2.53:53,192.0.2.54") in place of resolv.conf's; NULL: those. 0 or
  * -errno. */

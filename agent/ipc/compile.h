@@ -21,6 +21,7 @@ enum {
 	COMPILE_OWN_RULES = 16,    /* COMPARE: the rules that are this policy's work and no others, over all
 	                              packets: also those of which no statement speaks must fare alike. With
 	                              `as: chains`, where they stand among others': as without it */
+	COMPILE_WANT_WAYS = 64,    /* doctor: findings about the rules on the ways of mail (compile_ways); alone, with a record */
 	COMPILE_CHANGES = 32,      /* COMPARE: told as changes from the rules to the policy */
 };
 
@@ -47,6 +48,7 @@ enum {
 	COMPILE_FD_PLAN = 1,       /* a plan file */
 	COMPILE_FD_BUNDLE_OUT = 2, /* all files that were read */
 	COMPILE_FD_TEXT = 4,       /* diagnostics, or the comparison, for people; UTF-8 */
+	COMPILE_FD_FINDINGS = 8,   /* WAYS: ipc/doctor.h */
 };
 
 enum { COMPILE_MOST_MAIL = 1000 };

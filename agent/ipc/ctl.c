@@ -4,7 +4,7 @@ static const struct ipc_field ask_rows[] = {
 	{IPC_U32, offsetof(struct ctl_ask, flags)},
 	{IPC_U32, offsetof(struct ctl_ask, number)},
 	{IPC_U64, offsetof(struct ctl_ask, seconds)},
-	{.kind = IPC_TEXT, .at = offsetof(struct ctl_ask, address), .most = 64},
+	{.kind = IPC_TEXT, .at = offsetof(struct ctl_ask, address), .most = 255},
 	{.kind = IPC_TEXT, .at = offsetof(struct ctl_ask, connection), .most = 200},
 };
 const struct ipc_shape ctl_ask_shape = IPC_SHAPE("request", struct ctl_ask, ask_rows);

@@ -17,6 +17,7 @@ enum ctl_op {
 
 enum ctl_tell {
 	CTL_OUT = 1, CTL_ERR, CTL_END,
+	CTL_FOUND,                 /* ctl_text: a doctor_finding (ipc/doctor.h), packed */
 	CTL_FILE,                  /* - , fd 0: a sealed memory file that is to be printed, of at most MAIL_MOST_TEXT */
 };
 
@@ -34,7 +35,7 @@ struct ctl_ask {
 	uint32_t number;           /* APPLY: of a saved plan, 0 none; ROLLBACK: how many back, 0 for 1;
 	                              ATTEMPTS, DRIFT, HISTORY: how many at most, 0: 20 */
 	uint64_t seconds;          /* APPLY: to be confirmed within; BLOCK, PAUSE: for so long */
-	const char *address;       /* BLOCK, UNBLOCK */
+	const char *address;       /* BLOCK, UNBLOCK; DOCTOR: a relay's name, "" all */
 	const char *connection;    /* SSH_CONNECTION of the client's session; "" */
 };
 

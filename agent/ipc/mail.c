@@ -83,12 +83,21 @@ static const struct ipc_field counted_rows[] = {
 	    MAIL_MOST_COUNTS},
 	{IPC_TEXT, offsetof(struct mail_counted, text)},
 };
+static const struct ipc_field probe_rows[] = {
+	{IPC_TEXT, offsetof(struct mail_probe, relay)},
+	{IPC_U64, offsetof(struct mail_probe, ms)},
+};
+static const struct ipc_field probed_rows[] = {
+	{IPC_U32, offsetof(struct mail_probed, err)},
+	{IPC_TEXT, offsetof(struct mail_probed, text)},
+};
 
 const struct ipc_shape mail_ask_shape[MAIL_NASK] = {
 	[MAIL_POLICY] = IPC_SHAPE("policy", struct mail_policy, policy_rows),
 	[MAIL_CREDENTIAL] = IPC_SHAPE("credential", struct mail_credential, credential_rows),
 	[MAIL_NAMES] = IPC_SHAPE("names", struct apply_host, names_rows),
 	[MAIL_QUEUE] = IPC_SHAPE("queue", struct mail_queue, queue_rows),
+	[MAIL_PROBE] = IPC_SHAPE("probe", struct mail_probe, probe_rows),
 };
 
 const struct ipc_shape mail_tell_shape[MAIL_NTELL] = {
@@ -97,4 +106,5 @@ const struct ipc_shape mail_tell_shape[MAIL_NTELL] = {
 	[MAIL_STATUS_IS] = IPC_SHAPE("status", struct mail_status, status_rows),
 	[MAIL_WANT] = IPC_SHAPE("want", struct apply_host, names_rows),
 	[MAIL_COUNTED] = IPC_SHAPE("counted", struct mail_counted, counted_rows),
+	[MAIL_PROBED] = IPC_SHAPE("probed", struct mail_probed, probed_rows),
 };

@@ -23,6 +23,7 @@ enum mail_ask {
 	MAIL_COUNT,                /* - : how do you do, in numbers -> MAIL_COUNTED with its id */
 	MAIL_QUEUE,                /* mail_queue: what people ask of the queue: to queue alone -> MAIL_ANSWER */
 	MAIL_STATUS,               /* - : to queue alone -> MAIL_STATUS_IS */
+	MAIL_PROBE,                /* mail_probe: to queue and relay: is all well? -> MAIL_PROBED */
 	MAIL_NASK
 };
 
@@ -34,6 +35,7 @@ enum mail_tell {
 	MAIL_COUNTED,              /* mail_counted */
 	MAIL_ANSWER,               /* mail_answer, with fd 0 where `file` is 1 */
 	MAIL_STATUS_IS,            /* mail_status */
+	MAIL_PROBED,               /* mail_probed, with fd 0 where err is 0: a file of findings (ipc/doctor.h) */
 	MAIL_NTELL
 };
 
@@ -67,6 +69,21 @@ struct mail_counted {
 	struct mail_count *count;
 	uint32_t ncount;
 	const char *text;          /* what is wrong at the moment, in words; "" */
+};
+
+/* ---- doctor -------------------------------------------------------------------- */
+
+/* The relay role connects to each endpoint of the relays, speaks as far as MAIL with a registered sender, and
+ * leaves: no message is sent. What it does for mail meanwhile does not know of it: neither limits nor
+ * pauses. The queue ignores both. */
+struct mail_probe {
+	const char *relay;         /* "": all */
+	uint64_t ms;               /* the answer is told within so long */
+};
+
+struct mail_probed {
+	uint32_t err;              /* errno. ENOENT: the policy has no such relay, EBUSY: another probe is under way */
+	const char *text;          /* in words; "" */
 };
 
 /* ---- the queue, for people -------------------------------------------------- */

@@ -179,7 +179,10 @@ request(struct client *c, struct ipc_in *in)
 	o->flags = a->flags;
 	o->number = a->number;
 	o->seconds = a->seconds;
-	strncpy(o->address, a->address, sizeof o->address - 1);
+	if (in->type == CTL_DOCTOR)
+		strncpy(o->relay, a->address, sizeof o->relay - 1);
+	else
+		strncpy(o->address, a->address, sizeof o->address - 1);
 	strncpy(o->connection, a->connection, sizeof o->connection - 1);
 	op_begin(o);
 }

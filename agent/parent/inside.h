@@ -45,6 +45,7 @@ enum {
 };
 
 struct parent;
+struct doctor;
 struct op;
 struct client;
 
@@ -139,6 +140,7 @@ struct mail {
 	char taken[3][400];        /* why the last was not taken; "" */
 	char trouble[512];         /* "" */
 	char credential_why[1200];
+	uint64_t credentials_read; /* when; microseconds since 1970 */
 	uint32_t credentials_bad;
 	uint32_t credential_id;    /* of the first that was told, the others follow; 0: none */
 	bool names_asked;
@@ -201,6 +203,8 @@ struct op {
 	bool failed_quietly;       /* a step may fail: see soft */
 	bool soft;                 /* a failed job or question goes on to `then`, with why */
 	char why[256];
+	struct doctor *doctor;     /* DOCTOR: doctor.c */
+	char relay[256];           /* DOCTOR: this one alone; "" */
 	struct ipc_in in;          /* QUEUE: owns what queue points to */
 	const struct mail_queue *queue;
 	struct apply_done done;    /* without texts */
@@ -374,6 +378,9 @@ void
 mail_tick(struct parent *p);
 void
 mail_end(struct parent *p);
+/* Reads a credential's file, which nobody else may read. A sealed memory file or -1 with why. */
+int
+mail_credential_open(struct parent *p, const char *name, char *why, size_t room);
 /* Asks a mail role; fn is called once. 0 or -errno, and then fn is not called. */
 int
 ask_mail(struct parent *p, struct role *r, uint32_t type, const void *body, uint32_t want, uint64_t within,
@@ -545,6 +552,9 @@ void
 run_check(struct op *o);
 void
 run_queue(struct op *o);
+/* doctor.c */
+void
+run_doctor(struct op *o);
 void
 when_text(uint64_t us, char out[32]);
 /* status.c: whether what is in force is for another point than the agent was started for. */

@@ -195,9 +195,8 @@ send_policy(struct parent *p)
 
 /* ---- credentials ------------------------------------------------------------------------------------ */
 
-/* Reads a credential's file, which nobody else may read. A sealed memory file or -1 with why. */
-static int
-credential_open(struct parent *p, const char *name, char *why, size_t room)
+int
+mail_credential_open(struct parent *p, const char *name, char *why, size_t room)
 {
 	enum { MOST = 64 << 10 };
 	const char *dir = p->o->credentials;
@@ -265,9 +264,10 @@ send_credentials(struct parent *p)
 	if (p->next_id > UINT32_MAX - m->credential.n - 1)
 		p->next_id = 0;
 	m->credential_id = p->next_id + 1;
+	m->credentials_read = now_us(CLOCK_REALTIME);
 	for (uint32_t i = 0; i < m->credential.n && m->relay.chan >= 0; i++) {
 		char why[900] = "";
-		int fd = credential_open(p, m->credential.v[i], why, sizeof why), err;
+		int fd = mail_credential_open(p, m->credential.v[i], why, sizeof why), err;
 		struct mail_credential c = {.name = m->credential.v[i], .gone = fd < 0, .text = why};
 
 		if (fd < 0)

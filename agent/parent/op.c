@@ -30,6 +30,7 @@ const struct op_row op_table[OP_NOP] = {
 	[CTL_REMOVE] = {"remove", true, run_remove},
 	[CTL_CHECK] = {"check", false, run_check},
 	[CTL_QUEUE] = {"queue", false, run_queue},
+	[CTL_DOCTOR] = {"doctor", false, run_doctor},
 	[OP_BOOT] = {"boot", true, run_boot},
 	[OP_HUP] = {"reload", true, run_apply},
 	[OP_REVERT] = {"revert", true, run_revert},

@@ -403,6 +403,37 @@ compare(struct work *w)
 	return 0;
 }
 
+/* ---- doctor ---------------------------------------------------------------------------- */
+
+static int
+ways(struct work *w, uint64_t now)
+{
+	struct doctor_list l = {0};
+	struct nl_dump dump = {0};
+	const uint8_t *map;
+	size_t n;
+	int err = ipc_map(w->in.fd[1], NL_RECORD_MOST, &map, &n);
+
+	if (!err)
+		err = nl_record_read(w->a, map, n, &dump);
+	if (!err) {
+		compile_ways(w->a, w->c.policy, &dump, now, &l);
+		err = l.err;
+	}
+	if (!err) {
+		int fd = doctor_file(&l);
+
+		if (fd < 0) {
+			err = fd;
+		} else {
+			w->file[w->nfile++] = fd;
+			w->r.fds |= COMPILE_FD_FINDINGS;
+		}
+	}
+	doctor_free(&l);
+	return err ? fail(w, err, "looking at the rules") : 0;
+}
+
 /* ---- mail ------------------------------------------------------------------------------ */
 
 static int
@@ -469,6 +500,8 @@ passes(struct work *w, uint64_t now)
 	ok = compile_run(&w->c, 1u << COMPILE_READ);
 	if (ok && w->job->want == COMPILE_WANT_MAIL)
 		return choose(w) ? -1 : gather_mail(w);
+	if (ok && w->job->want == COMPILE_WANT_WAYS)
+		return ways(w, now);
 	if (ok && choose(w))
 		return -1;
 	if (ok) {
@@ -534,8 +567,8 @@ role_compile(int chan)
 	w.a = arena_new();
 	clock_gettime(CLOCK_REALTIME, &now);
 	uint32_t files = !!(w.job->fds & COMPILE_FD_BUNDLE) + !!(w.job->fds & COMPILE_FD_RECORD);
-	if (files != w.in.nfd || (w.job->want & COMPILE_WANT_COMPARE &&
-	    !(w.job->fds & COMPILE_FD_RECORD)))
+	if (files != w.in.nfd || (w.job->want & (COMPILE_WANT_COMPARE | COMPILE_WANT_WAYS) &&
+	    !(w.job->fds & COMPILE_FD_RECORD)) || (w.job->want & COMPILE_WANT_WAYS && !(w.job->fds & COMPILE_FD_BUNDLE)))
 		fail(&w, -EBADMSG, "the job");
 	else if ((err = enter(w.job)) < 0)
 		fail(&w, err, "giving up rights");

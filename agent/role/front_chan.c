@@ -502,6 +502,7 @@ parent_message(struct front *f, struct ipc_in *in)
 	case MAIL_CREDENTIAL:
 	case MAIL_STATUS:
 	case MAIL_QUEUE:
+	case MAIL_PROBE:
 	case MAIL_NASK:
 		break;
 	}

@@ -160,6 +160,7 @@ parent(struct queue *q, struct ipc_in *in)
 		return 0;
 	case MAIL_QUEUE:
 	case MAIL_STATUS:
+	case MAIL_PROBE:
 		return queue_people(q, in);
 	case MAIL_CREDENTIAL:
 	case MAIL_NAMES:

@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/units.h"
+#include "ipc/doctor.h"
 #include "role/queue_inside.h"
 
 enum { LINE = 4096 };
@@ -443,6 +446,51 @@ status(struct queue *q, uint32_t id)
 	return err;
 }
 
+/* The spool, as a message would find it: begun, and dropped. */
+static int
+probe(struct queue *q, uint32_t id)
+{
+	static const char todo[] = "make room: `mailreevectl queue list` tells what waits, df and df -i how full the disk is";
+	struct mail_probed m = {.text = ""};
+	struct doctor_list l = {0};
+	struct spool_arrival *a = NULL;
+	struct spool_found f;
+	struct statvfs v;
+	char room[32];
+	int err = spool_arrive(q->s, 0, q->now, &a), fd;
+
+	if (!err)
+		spool_drop_arrival(q->s, a);
+	spool_found(q->s, &f);
+	if (err == -ENOSPC)
+		doctor_add(&l, DOCTOR_SPOOL, DOCTOR_FAIL, "", todo, "no message can be kept: there is too little space, or there are too few "
+		    "inodes, on the disk of the spool, or the queue is full");
+	else if (err)
+		doctor_add(&l, DOCTOR_SPOOL, DOCTOR_FAIL, "", "look at the disk and at the owner and mode of the spool's folder (the agent's user, "
+		    "0700); journalctl -u mailreeved tells more", "no message can be kept: %s", strerror(-err));
+	else if (f.sick)
+		doctor_add(&l, DOCTOR_SPOOL, DOCTOR_FAIL, "", "look at the disk (dmesg): a write to it failed", "the spool's disk is not well");
+	if (f.damaged || f.unreadable)
+		doctor_add(&l, DOCTOR_SPOOL, DOCTOR_WARN, "", "look at them in the spool's folder, and at the disk", "%u messages of the spool are "
+		    "damaged, %u cannot be read", f.damaged, f.unreadable);
+	if (!fstatvfs(q->opt->spool, &v) && !err && !f.sick) {
+		uint64_t bytes = (uint64_t)v.f_bavail * v.f_frsize;
+		bool tight = bytes < 4 * q->config.floor_bytes || (v.f_files && v.f_favail < 4 * q->config.floor_inodes);
+
+		/* in whole megabytes: nobody wants to know better */
+		units_size(bytes > 1000000 ? bytes / 1000000 * 1000000 : bytes, room);
+		doctor_add(&l, DOCTOR_SPOOL, tight ? DOCTOR_WARN : DOCTOR_PASS, "", tight ? todo : "", "a message can be kept; %s are free%s", room,
+		    tight ? ", which is little" : "");
+	}
+	fd = l.err ? l.err : doctor_file(&l);
+	doctor_free(&l);
+	m.err = fd < 0 ? (uint32_t)-fd : 0;
+	err = ipc_send_wait(q->opt->parent, MAIL_PROBED, id, &mail_tell_shape[MAIL_PROBED], &m, &fd, fd >= 0, 1000);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 int
 queue_people(struct queue *q, struct ipc_in *in)
 {
@@ -450,6 +498,8 @@ queue_people(struct queue *q, struct ipc_in *in)
 
 	if (in->type == MAIL_STATUS)
 		return status(q, in->id);
+	if (in->type == MAIL_PROBE)
+		return probe(q, in->id);
 	if (ipc_body(in, &mail_ask_shape[MAIL_QUEUE], &body))
 		return -EBADMSG;
 	return answer(q, in->id, body);

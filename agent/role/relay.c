@@ -18,7 +18,8 @@ enum {
 	MOST_PATH = 512,
 	MOST_OVER = 1024,          /* results that wait: then no more is taken */
 	WAIT_CONN = DNS_MOST_ADDRESSES,
-	MOST_WAIT = 2 + DNS_MOST_FDS + (RELAY_MOST_CONNS + 1) * WAIT_CONN,
+	MOST_CONNS = RELAY_MOST_CONNS + 1 + RELAY_PROBES,
+	MOST_WAIT = 2 + DNS_MOST_FDS + MOST_CONNS * WAIT_CONN,
 	PARENT_MS = 1000,          /* to wait for room in the parent's channel */
 };
 
@@ -151,12 +152,30 @@ tell_counts(struct relay *r, uint32_t id)
 		log_say(LOG_IS_WARNING, NULL, "the parent takes no answer");
 }
 
+static void
+take_probe(struct relay *r, struct ipc_in *in, char why[RELAY_WORDS])
+{
+	struct mail_probed m = {.text = why};
+	const void *body;
+	int err = ipc_body(in, &mail_ask_shape[MAIL_PROBE], &body);
+
+	if (!err && (r->stopping || !r->have_policy))
+		err = -EAGAIN;
+	if (!err)
+		err = relay_probe_begin(r, body, in->id, why);
+	m.err = (uint32_t)-err;
+	if (err && ipc_send_wait(r->opt->parent, MAIL_PROBED, in->id, &mail_tell_shape[MAIL_PROBED], &m, NULL, 0,
+	    PARENT_MS))
+		log_say(LOG_IS_WARNING, NULL, "the parent takes no answer");
+}
+
 /* Nothing new begins; what waits goes back; what travels may end. */
 static void
 stop(struct relay *r)
 {
 	if (r->stopping)
 		return;
+	relay_probe_end(r, false);
 	r->stopping = true;
 	r->stop_at = r->now + RELAY_STOP_MS;
 	for (struct relay_lane *l = r->lane; l; l = l->next) {
@@ -203,6 +222,8 @@ from_parent(struct relay *r)
 			taken(r, in.id, err, why);
 		} else if (in.type == MAIL_COUNT) {
 			tell_counts(r, in.id);
+		} else if (in.type == MAIL_PROBE) {
+			take_probe(r, &in, why);
 		}
 		ipc_free(&in);
 	}
@@ -403,7 +424,7 @@ from_queue(struct relay *r)
 
 struct waits {
 	struct pollfd p[MOST_WAIT];
-	struct { struct relay_conn *c; unsigned at, n; } conn[RELAY_MOST_CONNS + 1];
+	struct { struct relay_conn *c; unsigned at, n; } conn[MOST_CONNS];
 	unsigned n, nconn, dns, ndns;
 };
 
@@ -430,6 +451,8 @@ until(const struct relay *r)
 		uint64_t k = relay_conn_deadline(c);
 		t = k < t ? k : t;
 	}
+	if (relay_probe_deadline(r) < t)
+		t = relay_probe_deadline(r);
 	if (r->stopping && r->stop_at < t)
 		t = r->stop_at;
 	if (t == UINT64_MAX)
@@ -447,7 +470,7 @@ await(struct relay *r, struct waits *w)
 	w->p[w->n++] = (struct pollfd){.fd = r->opt->queue,
 	    .events = (short)((hears ? POLLIN : 0) | (owes(r) ? POLLOUT : 0))};
 	w->p[w->n++] = (struct pollfd){.fd = r->parent_gone ? -1 : r->opt->parent, .events = POLLIN};
-	for (struct relay_conn *c = r->conn; c && w->nconn <= RELAY_MOST_CONNS; c = c->next) {
+	for (struct relay_conn *c = r->conn; c && w->nconn < MOST_CONNS; c = c->next) {
 		w->conn[w->nconn].c = c;
 		w->conn[w->nconn].at = w->n;
 		w->conn[w->nconn].n = relay_conn_wait(c, &w->p[w->n]);
@@ -484,6 +507,7 @@ turn(struct relay *r, struct waits *w)
 			relay_conn_turn(c, p, w->conn[i].n);
 	}
 	relay_lanes_run(r);
+	relay_probe_run(r);
 	relay_conns_sweep(r, false);
 	relay_lanes_sweep(r, false);
 	relay_tell(r);
@@ -492,6 +516,7 @@ turn(struct relay *r, struct waits *w)
 static void
 clear(struct relay *r)
 {
+	relay_probe_end(r, true);
 	relay_conns_sweep(r, true);
 	relay_lanes_sweep(r, true);
 	while (r->over) {

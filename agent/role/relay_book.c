@@ -18,7 +18,7 @@ enum { MOST_FORM = 64 << 20 };
 /* ---- a relay, copied out of the policy -------------------------------------------- */
 
 static void
-copy_ranges(struct arena *a, struct addr_set *out, const struct addr_set *in)
+copy_set(struct arena *a, struct addr_set *out, const struct addr_set *in)
 {
 	out->n4 = out->cap4 = in->n4;
 	out->n6 = out->cap6 = in->n6;
@@ -78,7 +78,7 @@ dest_new(const struct policy_relay *p)
 	d->host = arena_str(a, p->host);
 	d->literal = p->host_literal;
 	d->address = p->host_addr;
-	copy_ranges(a, &d->ranges, &p->ranges.set);
+	copy_set(a, &d->ranges, &p->ranges.set);
 	d->endpoint = arena_array(a, p->nendpoint + 1, struct relay_endpoint);
 	d->nendpoint = (unsigned)p->nendpoint;
 	for (unsigned i = 0; i < d->nendpoint; i++)
@@ -145,10 +145,102 @@ relay_again(struct relay *r, const char *name)
 
 /* ---- the book ------------------------------------------------------------------------ */
 
+/* A sender of the pattern; NULL: it is of none that can be said. */
+static const char *
+sender_of(struct arena *a, const struct policy_pattern *p, bool *pattern)
+{
+	switch (p->kind) {
+	case POLICY_PATTERN_ADDRESS:
+		*pattern = false;
+		return arena_printf(a, "%s@%s", p->local, p->domain);
+	case POLICY_PATTERN_DOMAIN:
+	case POLICY_PATTERN_LOCAL_ANY:
+		*pattern = true;
+		return arena_printf(a, "postmaster@%s", p->domain);
+	case POLICY_PATTERN_ANY:
+	case POLICY_PATTERN_BELOW:
+	case POLICY_PATTERN_NULL:
+		break;
+	}
+	return NULL;
+}
+
+static void
+add_sender(struct arena *a, struct relay_want *w, const char *application, const struct policy_pattern *envelope,
+    const struct policy_pattern *header)
+{
+	struct relay_sender s = {.application = application};
+	bool any;
+
+	s.envelope = sender_of(a, envelope, &s.pattern);
+	if (!s.envelope || w->nsender == RELAY_PROBE_SENDERS)
+		return;
+	for (size_t i = 0; i < w->nsender; i++)
+		if (!strcmp(w->sender[i].envelope, s.envelope))
+			return;
+	if (header && (header->kind != envelope->kind || (header->local && envelope->local &&
+	    strcmp(header->local, envelope->local) != 0) || (header->domain && envelope->domain &&
+	    strcmp(header->domain, envelope->domain) != 0)))
+		s.header = sender_of(a, header, &any);
+	w->sender[w->nsender++] = s;
+}
+
+/* Whether mail of the application may go by this relay. */
+static bool
+goes_by(const struct policy *p, const struct policy_application *x, const struct policy_relay *relay)
+{
+	if (x->state != POLICY_REGISTERED)
+		return false;
+	if (x->via)
+		return x->via == relay;
+	for (size_t i = 0; i < p->submission.nroute; i++)
+		if (p->submission.route[i].via == relay)
+			return true;
+	return false;
+}
+
+static void
+want_of(struct arena *a, const struct policy *p, const struct policy_relay *relay, struct relay_want *w)
+{
+	size_t n = 0;
+
+	*w = (struct relay_want){.name = arena_str(a, relay->meta.name), .size = relay->size,
+	    .everybody = relay->clients.any || !(relay->clients.set.n4 + relay->clients.set.n6)};
+	if (!w->everybody)
+		copy_set(a, &w->clients, &relay->clients.set);
+	for (size_t i = 0; i < p->submission.napplication; i++)
+		n += p->submission.application[i]->nlocation;
+	w->place = arena_array(a, n + 1, struct relay_place);
+	for (size_t i = 0; i < p->submission.napplication; i++) {
+		const struct policy_application *x = p->submission.application[i];
+		const char *name = arena_str(a, x->meta.name);
+
+		if (!goes_by(p, x, relay))
+			continue;
+		for (size_t k = 0; k < x->nsender; k++)
+			add_sender(a, w, name, &x->sender[k].envelope, &x->sender[k].header);
+		if (x->rewrite.kind == POLICY_PATTERN_ADDRESS)
+			add_sender(a, w, name, &x->rewrite, NULL);
+		for (size_t k = 0; k < x->nlocation; k++) {
+			const struct policy_location *l = &x->location[k];
+			struct relay_place *to = &w->place[w->nplace++];
+
+			*to = (struct relay_place){.application = name, .name = arena_str(a, l->meta.name),
+			    .identity = l->identity, .registered = l->dns_registered};
+			if (l->identity == POLICY_ID_CIDR)
+				copy_set(a, &to->set, &l->cidr);
+			if (l->identity == POLICY_ID_HOSTNAME)
+				to->host = arena_str(a, l->value);
+		}
+	}
+}
+
 /* Takes over the relays of the policy; those that are as they were stay the objects they are. */
 static void
 adopt(struct relay *r, const struct policy *p)
 {
+	/* it points into what is taken over */
+	relay_probe_end(r, false);
 	for (struct relay_dest *d = r->dest; d; d = d->next)
 		d->gone = true;
 	for (size_t i = 0; i < p->nrelay; i++) {
@@ -170,6 +262,9 @@ adopt(struct relay *r, const struct policy *p)
 	}
 	r->book.a = arena_free(r->book.a);
 	r->book = (struct relay_book){.a = arena_new()};
+	r->book.want = arena_array(r->book.a, p->nrelay + 1, struct relay_want);
+	for (size_t i = 0; i < p->nrelay; i++)
+		want_of(r->book.a, p, p->relay[i], &r->book.want[r->book.nwant++]);
 	r->book.app = arena_array(r->book.a, p->submission.napplication + 1, struct relay_app);
 	for (size_t i = 0; i < p->submission.napplication; i++) {
 		const struct policy_application *x = p->submission.application[i];

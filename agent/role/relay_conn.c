@@ -37,7 +37,7 @@ restart(struct relay_conn *c, unsigned endpoint)
 }
 
 bool
-relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint)
+relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint, struct relay_try *probe)
 {
 	struct relay_conn *c = calloc(1, sizeof *c);
 
@@ -48,7 +48,11 @@ relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint)
 	c->fd = -1;
 	c->next = r->conn;
 	r->conn = c;
-	r->nconn++;
+	c->probe = probe;
+	if (probe)
+		probe->conn = c;
+	else
+		r->nconn++;
 	l->nconn++;
 	l->ndial++;
 	l->dest->nconn++;
@@ -104,7 +108,7 @@ relay_conn_dead(struct relay_conn *c)
 		return;
 	assert(!c->nclaim);
 	if (c->at < CONN_LIVE) {
-		c->r->count.failed++;
+		c->r->count.failed += !c->probe;
 		c->lane->ndial--;
 		d->ndial--;
 	}
@@ -114,6 +118,8 @@ relay_conn_dead(struct relay_conn *c)
 	c->at = CONN_DEAD;
 	dns_forget(c->r->dns, c);
 	drop(c);
+	if (c->probe)
+		relay_probe_gone(c);
 }
 
 void
@@ -135,7 +141,8 @@ relay_conns_sweep(struct relay *r, bool all)
 			continue;
 		}
 		*p = c->next;
-		r->nconn--;
+		if (!c->probe)
+			r->nconn--;
 		free(c);
 	}
 }
@@ -158,6 +165,11 @@ relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tl
 	struct relay_endpoint *e = &d->endpoint[c->endpoint];
 	unsigned i = c->endpoint + 1;
 
+	if (c->probe) {
+		relay_probe_failed(c, NULL, cause->text);
+		relay_conn_dead(c);
+		return;
+	}
 	drop(c);
 	/* where TLS is not required, what failed of it must not stand in the way (RFC 7435) */
 	if (tls && e->tls == POLICY_TLS_NONE && e->clear <= r->now) {
@@ -209,8 +221,8 @@ failed(struct relay_conn *c, bool alarm, const char *what, const char *why)
 
 /* ---- names and addresses ------------------------------------------------------------------ */
 
-static struct addr
-addr_of(const struct sockaddr_storage *s)
+struct addr
+relay_addr_of(const struct sockaddr_storage *s)
 {
 	struct addr a = {.family = ADDR_V4};
 	const uint8_t *p = (const uint8_t *)&((const struct sockaddr_in *)s)->sin_addr;
@@ -286,7 +298,7 @@ choose(struct relay_conn *c, char outside[46], unsigned *noutside)
 		unmap(&s);
 		if (s.ss_family != AF_INET && s.ss_family != AF_INET6)
 			continue;
-		a = addr_of(&s);
+		a = relay_addr_of(&s);
 		if (addr_set_has(&d->ranges, a))
 			in[n++] = s;
 		else if (!(*noutside)++)
@@ -316,6 +328,8 @@ named(struct relay_conn *c)
 	char outside[46], words[RELAY_WORDS];
 	unsigned noutside;
 
+	if (c->probe)
+		relay_probe_named(c);
 	if (c->names.outcome != DNS_FOUND) {
 		snprintf(words, sizeof words, "the name %.200s cannot be resolved", d->host);
 		failed(c, c->names.outcome != DNS_NOT_NOW, words, c->names.outcome == DNS_NOT_NOW ?
@@ -365,7 +379,7 @@ peer_of(const struct sockaddr_storage *s, uint16_t port, char out[80])
 {
 	char a[46];
 
-	addr_write(addr_of(s), a);
+	addr_write(relay_addr_of(s), a);
 	snprintf(out, 80, s->ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", a, port);
 }
 
@@ -424,6 +438,8 @@ connected(struct relay_conn *c, unsigned i)
 		if (k != i)
 			close(c->try[k].fd);
 	c->ntry = 0;
+	if (c->probe)
+		relay_probe_connected(c);
 	c->clear = e->tls == POLICY_TLS_NONE && e->clear > c->r->now;
 	c->limit = d->nendpoint > 1 || c->next_address < c->naddress ? c->r->now + RELAY_GREETING_MS : 0;
 	if (e->tls != POLICY_TLS_IMPLICIT) {
@@ -639,6 +655,8 @@ stream_turn(struct relay_conn *c)
 void
 relay_conn_turn(struct relay_conn *c, const struct pollfd *p, unsigned n)
 {
+	if (c->probe && relay_probe_late(c))
+		return;
 	switch (c->at) {
 	case CONN_NAME:
 		c->again = false;
@@ -731,5 +749,7 @@ relay_conn_deadline(const struct relay_conn *c)
 	case CONN_DEAD:
 		break;
 	}
+	if (c->probe && c->at != CONN_DEAD && c->probe->until < t)
+		t = c->probe->until;
 	return t;
 }

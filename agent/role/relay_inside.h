@@ -7,6 +7,8 @@
  *   relay_claim.c    one claim: its recipients' fates, its content, its result
  *   relay_conn.c     one connection: name, addresses, TCP, TLS, bytes
  *   relay_session.c  what happens on a connection: SMTP and AUTH
+ *   relay_probe.c    doctor: connections that carry no mail
+ *   relay_found.c    what they found, in words
  *
  * A claim waits in a lane (a relay, and who we are there) until a connection of that lane takes
  * it. A connection that fails before its first message tries the next address, then the next
@@ -22,6 +24,7 @@
 
 #include "base/buf.h"
 #include "dns/dns.h"
+#include "ipc/doctor.h"
 #include "ipc/ipc.h"
 #include "ipc/mail.h"
 #include "ipc/relay.h"
@@ -65,6 +68,12 @@ enum {
 	RELAY_RAW = 16 << 10,      /* bytes read at once */
 	RELAY_RUN = 64 << 10,      /* of a content */
 	RELAY_TURN = 1 << 20,      /* sent before others have their turn */
+	RELAY_PROBES = 24,         /* connections of a probe at a time, beside those for mail */
+	RELAY_PROBE_MS = 10000,    /* that each may take */
+	RELAY_PROBE_SENDERS = 8,   /* that are asked of a relay */
+	RELAY_PROBE_CREDENTIALS = 8,
+	RELAY_PROBE_RELAYS = 64,
+	RELAY_PROBE_OWN = 8,       /* addresses of ours that are looked up */
 };
 
 /* ---- the policy's relays ------------------------------------------------------- */
@@ -113,6 +122,7 @@ struct relay_dest {
 	struct relay_cause cause;  /* the last failure */
 	bool known, well, alarm;   /* known: there was an attempt */
 	char text[RELAY_WORDS];
+	bool apart;                /* a probe's own copy: how it does is nobody's business */
 	bool dirty;                /* to be told */
 	unsigned told_conns;
 	uint64_t told;
@@ -123,10 +133,40 @@ struct relay_app {
 	const char *name, *relay, *credential;
 };
 
+/* A registered sender, or one that stands for those of its pattern. */
+struct relay_sender {
+	const char *application, *envelope;
+	const char *header;        /* the From field where it is another; NULL */
+	bool pattern;              /* the policy registers all of a domain */
+};
+
+/* Where an application may send from. */
+struct relay_place {
+	const char *application, *name;
+	enum policy_identity identity;
+	struct addr_set set;       /* CIDR */
+	const char *host;          /* HOSTNAME */
+	bool registered;           /* its address has to be in DNS */
+};
+
+/* What the policy says of a relay that no connection needs to know: doctor does. */
+struct relay_want {
+	const char *name;
+	struct policy_size size;
+	bool everybody;            /* who may reach it: anybody; else */
+	struct addr_set clients;
+	struct relay_sender sender[RELAY_PROBE_SENDERS];
+	size_t nsender;
+	struct relay_place *place;
+	size_t nplace;
+};
+
 struct relay_book {
-	struct arena *a;           /* owns apps */
+	struct arena *a;           /* owns the rest */
 	struct relay_app *app;
 	size_t napp;
+	struct relay_want *want;
+	size_t nwant;
 };
 
 struct relay_cred {
@@ -209,6 +249,7 @@ struct relay_conn {
 	struct relay_conn *next;
 	struct relay *r;
 	struct relay_lane *lane;   /* NULL: the conn was left behind (the policy changed): leaves */
+	struct relay_try *probe;   /* whose it is; NULL: it is for mail */
 	enum relay_conn_at at;
 	unsigned endpoint;
 	bool no_weaker;            /* TLS failed: no endpoint without it (no silent fall-back) */
@@ -259,6 +300,91 @@ struct relay_count {
 	uint64_t sent, refused, lost; /* messages: taken to their end by the relay, not taken, cut off */
 };
 
+/* ---- probes ------------------------------------------------------------------------ */
+
+/* How far a try came. */
+enum relay_step {
+	STEP_NAME,                 /* the name was asked */
+	STEP_TCP,                  /* addresses are tried */
+	STEP_SHAKE,                /* implicit TLS */
+	STEP_TALK,                 /* from the greeting to READY */
+	STEP_LIVE,                 /* all that was to be agreed on was */
+};
+
+struct relay_answer {
+	unsigned code;             /* 0: none */
+	char text[200];
+};
+
+/* One connection of a probe. */
+struct relay_try {
+	struct relay_check *of;
+	struct relay_lane *lane;
+	unsigned endpoint;
+	bool full;                 /* AUTH and senders too; else it leaves after EHLO */
+	bool begun, over, late;
+	uint64_t until, began, tcp; /* ms; tcp: when it was connected */
+	struct relay_conn *conn;   /* NULL: none (any more) */
+	/* what it found */
+	enum relay_step step;
+	bool failed;
+	char why[RELAY_WORDS];     /* failed */
+	enum smtp_stage stage;     /* failed at TALK: where, */
+	enum smtp_client_why what; /* and what */
+	int err;                   /* failed at TCP: errno */
+	struct relay_answer reply; /* failed: the one that was the cause */
+	char peer[80];
+	struct sockaddr_storage local; /* ours; AF_UNSPEC: not known */
+	bool spoke, tls_begun, tls_over; /* a greeting came; TLS was tried; and stood */
+	bool clear_offered;        /* without TLS, which would have been there */
+	enum tls_fault fault;
+	char tls_why[TLS_MOST_WHY], version[16], cipher[64];
+	struct tls_peer cert;
+	char greeting[RELAY_WORDS], hello[RELAY_WORDS]; /* the first lines */
+	struct smtp_capable can;
+	char mechanism[32];        /* of AUTH */
+	struct relay_answer auth;
+	size_t sender;             /* the next to be asked */
+	struct relay_answer said[RELAY_PROBE_SENDERS];
+	struct smtp_client_message m;
+};
+
+/* An address of ours that a relay sees, and what DNS says of it. */
+struct relay_own {
+	struct sockaddr_storage address;
+	bool asked, answered, forward_asked;
+	unsigned waits;            /* answers that are to come */
+	struct dns_answer reverse;
+	bool confirmed, not_now;   /* one of the names leads back; nobody could tell */
+	struct relay *r;
+};
+
+struct relay_check {
+	struct relay_dest dest;    /* our own copy, with endpoints of its own */
+	const struct relay_want *want;
+	struct relay_lane *lane;   /* the first is without a credential, or a certificate's */
+	size_t nlane;
+	struct relay_cause *unfit; /* of each lane; text "": none */
+	struct relay_try *try;     /* of each endpoint; then of each lane with something to ask */
+	size_t ntry, nfirst;
+	bool second;               /* the second round has begun */
+	unsigned good;             /* the endpoint of it; nendpoint: none is good */
+	bool named;
+	struct dns_answer names;
+	size_t own;                /* of the probe's: the address that the relay sees, or ours; SIZE_MAX */
+	bool seen;                 /* the relay told it */
+};
+
+struct relay_probe {
+	uint32_t id;
+	uint64_t until;
+	struct relay_check *check;
+	size_t ncheck, nopen;      /* nopen: those that were begun */
+	unsigned nconn;
+	struct relay_own own[RELAY_PROBE_OWN];
+	size_t nown;
+};
+
 struct relay {
 	const struct role_relay *opt;
 	struct dns *dns;
@@ -280,6 +406,7 @@ struct relay {
 	struct relay_name_asked *asked;
 	unsigned nasked;
 	struct relay_count count;
+	struct relay_probe *probe; /* NULL: none is under way */
 	char run[RELAY_RUN];
 };
 
@@ -358,6 +485,10 @@ relay_endpoint_free(const struct relay *r, const struct relay_endpoint *e);
 void
 relay_endpoint_failed(struct relay *r, struct relay_endpoint *e);
 
+/* What the lane needs before anybody is connected to: a credential, a context. False, and why. */
+bool
+relay_lane_fit(struct relay *r, struct relay_lane *l, struct relay_cause *why);
+
 /* How a relay does. text "": well. */
 void
 relay_dest_state(struct relay_dest *d, bool well, bool alarm, const char *text);
@@ -408,9 +539,13 @@ relay_tell(struct relay *r);
 
 /* ---- relay_conn.c ----------------------------------------------------------------------- */
 
-/* Begins a connection of the lane at the endpoint; false without memory. */
+/* Begins a connection of the lane at the endpoint, for mail or for the probe's try; false without memory. */
 bool
-relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint);
+relay_conn_begin(struct relay *r, struct relay_lane *l, unsigned endpoint, struct relay_try *probe);
+
+/* The address of a socket's name; IPv4 in IPv6 is IPv4. */
+struct addr
+relay_addr_of(const struct sockaddr_storage *s);
 
 /* Fills in what it waits for; gives how many entries. */
 unsigned
@@ -449,5 +584,44 @@ relay_session_leave(struct relay_conn *c);
 /* Whether it could take a message now. */
 bool
 relay_session_ready(const struct relay_conn *c);
+
+/* ---- relay_probe.c ------------------------------------------------------------------------ */
+
+/* Begins to look at the relays, for the message of that number. 0, or -errno with why. */
+int
+relay_probe_begin(struct relay *r, const struct mail_probe *m, uint32_t id, char why[RELAY_WORDS]);
+
+/* Takes what came, goes on; tells the findings when all is over. */
+void
+relay_probe_run(struct relay *r);
+uint64_t
+relay_probe_deadline(const struct relay *r);
+
+/* Ends it now, with what is known; silent: without an answer. */
+void
+relay_probe_end(struct relay *r, bool silent);
+
+/* What happens to the probe's connection: its name is known; TCP stands; a reply; it could take a message (false: it
+ * leaves); a message was answered; it failed, `e` in the session; it is dead; its time is up (true). */
+void
+relay_probe_named(struct relay_conn *c);
+void
+relay_probe_connected(struct relay_conn *c);
+void
+relay_probe_reply(struct relay_conn *c, const struct smtp_client_event *e);
+bool
+relay_probe_ready(struct relay_conn *c);
+void
+relay_probe_failed(struct relay_conn *c, const struct smtp_client_event *e, const char *why);
+void
+relay_probe_gone(struct relay_conn *c);
+bool
+relay_probe_late(struct relay_conn *c);
+
+/* ---- relay_found.c ------------------------------------------------------------------------ */
+
+/* What a probe that is over has found. */
+void
+relay_found(const struct relay *r, const struct relay_probe *p, struct doctor_list *out);
 
 #endif

@@ -15,7 +15,7 @@ relay_dest_state(struct relay_dest *d, bool well, bool alarm, const char *text)
 {
 	struct log_field f[] = {{"RELAY", d->name}, {0}};
 
-	if (d->known && d->well == well && d->alarm == alarm && !strcmp(d->text, text))
+	if (d->apart || (d->known && d->well == well && d->alarm == alarm && !strcmp(d->text, text)))
 		return;
 	if (*text)
 		log_say(alarm ? LOG_IS_ERROR : LOG_IS_WARNING, f, "the relay %s: %s", d->name, text);
@@ -227,9 +227,8 @@ relay_lanes_renew(struct relay *r, const char *credential)
 
 /* ---- connecting ---------------------------------------------------------------------- */
 
-/* What the lane needs before anybody is connected to: a credential, a context. */
-static bool
-is_fit(struct relay *r, struct relay_lane *l, struct relay_cause *why)
+bool
+relay_lane_fit(struct relay *r, struct relay_lane *l, struct relay_cause *why)
 {
 	struct relay_dest *d = l->dest;
 	struct tls_options o = {.minimum = d->tls_minimum, .ciphers = d->ciphers, .ca = d->ca};
@@ -321,7 +320,7 @@ lane_dial(struct relay *r, struct relay_lane *l)
 			relay_lane_fail(r, l, &l->cause);
 			return;
 		}
-		if (!is_fit(r, l, &why)) {
+		if (!relay_lane_fit(r, l, &why)) {
 			relay_dest_state(d, false, true, why.text);
 			relay_lane_fail(r, l, &why);
 			return;
@@ -339,7 +338,7 @@ lane_dial(struct relay *r, struct relay_lane *l)
 			return;
 		if (r->nconn >= RELAY_MOST_CONNS && !make_place(r, l))
 			return;
-		if (!relay_conn_begin(r, l, e)) {
+		if (!relay_conn_begin(r, l, e, NULL)) {
 			if (l->nconn)
 				return;
 			why = (struct relay_cause){.fate = RELAY_DEFERRED, .text = "no memory for a connection"};

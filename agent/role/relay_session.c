@@ -335,6 +335,8 @@ on_reply(struct relay_conn *c, const struct smtp_client_event *e)
 {
 	struct relay_claim *m = e->message ? e->message->arg : NULL;
 
+	if (c->probe)
+		relay_probe_reply(c, e);
 	switch (e->stage) {
 	case SMTP_AT_RCPT:
 		if (m)
@@ -531,7 +533,10 @@ on_failed(struct relay_conn *c, const struct smtp_client_event *event)
 	bool open = c->at == CONN_OPEN;
 
 	cause_of(c, &e, &cause);
-	if (open && c->cut && e.stage == SMTP_AT_AUTH) {
+	if (c->probe) {
+		relay_probe_failed(c, &e, cause.text);
+		relay_conn_dead(c);
+	} else if (open && c->cut && e.stage == SMTP_AT_AUTH) {
 		cause.alarm = true;
 		refused(c, &cause);
 	} else if (open && failure[e.why].ours && cause.fate == RELAY_HELD) {
@@ -602,6 +607,10 @@ relay_session_run(struct relay_conn *c)
 			challenge(c, e->challenge);
 			break;
 		case SMTP_CLIENT_READY:
+			if (c->probe) {
+				on = relay_probe_ready(c);
+				break;
+			}
 			if (c->at == CONN_OPEN)
 				went_live(c);
 			on = take(c);
@@ -610,7 +619,8 @@ relay_session_run(struct relay_conn *c)
 			on = content(c, e->message->arg);
 			break;
 		case SMTP_CLIENT_DONE:
-			on_done(c, e);
+			if (!c->probe)
+				on_done(c, e);
 			smtp_client_next(c->c, c->r->now);
 			break;
 		case SMTP_CLIENT_FAILED:

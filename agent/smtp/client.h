@@ -105,7 +105,9 @@ struct smtp_client_message {
 	                              utf8: SMTPUTF8 is needed */
 	bool high;                 /* the body holds bytes above 127: BODY=8BITMIME is needed */
 	const struct smtp_client_rcpt *rcpt;
-	size_t nrcpt;              /* at least 1 */
+	size_t nrcpt;              /* at least 1; none where */
+	bool ask;                  /* MAIL alone is said, to hear what the relay thinks of the sender, and taken back
+	                              (RSET): ASKED */
 	void *arg;                 /* the caller's */
 };
 
@@ -116,6 +118,7 @@ enum smtp_client_outcome {
 	SMTP_OUT_RCPT,             /* no recipient taken: each has its own reply */
 	SMTP_OUT_DATA,             /* DATA refused: for the recipients that had 2xx */
 	SMTP_OUT_DOT,              /* refused after the dot: the same */
+	SMTP_OUT_ASKED,            /* of one that only asks: MAIL was answered */
 };
 
 struct smtp_client_event {

@@ -29,7 +29,7 @@ enum smtp_client_fit
 smtp_client_fits(const struct smtp_client *c, const struct smtp_client_message *m)
 {
 	const struct smtp_mail *e = &m->mail;
-	bool ok = m->nrcpt && path_fits(m->path, e->utf8, false) &&
+	bool ok = !m->nrcpt == m->ask && path_fits(m->path, e->utf8, false) &&
 	    (!e->envid || smtp_xtext_ok(e->envid, strlen(e->envid))) &&
 	    (!e->auth || !strcmp(e->auth, "<>") || smtp_xtext_ok(e->auth, strlen(e->auth)));
 
@@ -79,6 +79,7 @@ say_mail(struct smtp_client *c, struct flight *f, uint64_t now)
 	client_command(c, &b, now);
 	buf_free(&b);
 	f->mail_said = true;
+	f->data_said = f->m->ask;  /* nothing follows */
 	c->mails++;
 }
 
@@ -235,6 +236,11 @@ act_mail(struct smtp_client *c, struct flight *f, bool good)
 {
 	f->mail_good = good;
 	f->at = SMTP_AT_RCPT;
+	if (f->m->ask) {
+		f->reset = good;
+		done(c, SMTP_OUT_ASKED);
+		return;
+	}
 	/* Without PIPELINING nothing else was said. */
 	if (!good && !f->named)
 		done(c, SMTP_OUT_MAIL);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* A file as it was: another one of its name, or one written anew, has others. */
 struct stamp {
@@ -32,6 +33,8 @@ struct tls {
 	char fingerprint[2 * 32 + 1];
 	char name[256];            /* that the certificate should bear */
 	char bears[128];           /* that it does; "" before one was judged */
+	enum tls_fault fault;
+	struct tls_peer peer;
 };
 
 /* ---- the roots' file ----------------------------------------------------------------- */
@@ -290,6 +293,64 @@ first_name(X509 *x, char out[128])
 	GENERAL_NAMES_free(g);
 }
 
+static int64_t
+seconds_of(const ASN1_TIME *t)
+{
+	struct tm tm;
+
+	return t && ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+/* What is from outside is for people: of printable ASCII alone. */
+static void
+plain(char *s)
+{
+	for (; *s; s++)
+		if (*s < ' ' || *s > '~')
+			*s = '?';
+}
+
+static void
+keep_peer(struct tls_peer *p, X509 *x)
+{
+	GENERAL_NAMES *g = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+	size_t at = 0;
+
+	p->known = true;
+	p->from = seconds_of(X509_get0_notBefore(x));
+	p->until = seconds_of(X509_get0_notAfter(x));
+	p->self = !X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(x));
+	if (!X509_NAME_oneline(X509_get_issuer_name(x), p->issuer, sizeof p->issuer))
+		p->issuer[0] = 0;
+	plain(p->issuer);
+	for (int i = 0; g && i < sk_GENERAL_NAME_num(g); i++) {
+		const GENERAL_NAME *n = sk_GENERAL_NAME_value(g, i);
+		char text[INET6_ADDRSTRLEN] = "";
+		const char *s = text;
+		int len, put;
+
+		if (n->type == GEN_DNS) {
+			s = (const char *)ASN1_STRING_get0_data(n->d.dNSName);
+			len = ASN1_STRING_length(n->d.dNSName);
+		} else if (n->type == GEN_IPADD && (ASN1_STRING_length(n->d.iPAddress) == 4 ||
+		    ASN1_STRING_length(n->d.iPAddress) == 16)) {
+			inet_ntop(ASN1_STRING_length(n->d.iPAddress) == 4 ? AF_INET : AF_INET6,
+			    ASN1_STRING_get0_data(n->d.iPAddress), text, sizeof text);
+			len = (int)strlen(text);
+		} else {
+			continue;
+		}
+		put = snprintf(p->names + at, sizeof p->names - at, "%s%.*s", at ? ", " : "", len, s);
+		if (put < 0 || (size_t)put >= sizeof p->names - at) {
+			p->names[at] = 0;
+			break;
+		}
+		at += (size_t)put;
+	}
+	plain(p->names);
+	GENERAL_NAMES_free(g);
+}
+
 /* Judges nothing itself: what the library found stays. It only sees the certificate that a failed
  * handshake does not keep. */
 static int
@@ -299,8 +360,10 @@ look(int ok, X509_STORE_CTX *x)
 	struct tls *t = ssl ? SSL_get_app_data(ssl) : NULL;
 	X509 *leaf = X509_STORE_CTX_get0_cert(x);
 
-	if (t && leaf && !*t->bears)
+	if (t && leaf && !*t->bears) {
 		first_name(leaf, t->bears);
+		keep_peer(&t->peer, leaf);
+	}
 	return ok;
 }
 
@@ -362,6 +425,40 @@ keep_fingerprint(struct tls *t)
 		snprintf(t->fingerprint + 2 * (size_t)i, 3, "%02x", d[i]);
 }
 
+/* By the judgement of the certificate, where that was it, else by the library's reason. */
+static enum tls_fault
+fault_of(long v, unsigned long e)
+{
+	int reason = ERR_GET_REASON(e);
+
+	if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && v != X509_V_OK)
+		return v == X509_V_ERR_HOSTNAME_MISMATCH || v == X509_V_ERR_IP_ADDRESS_MISMATCH ? TLS_FAULT_NAME :
+		    v == X509_V_ERR_CERT_HAS_EXPIRED ? TLS_FAULT_EXPIRED :
+		    v == X509_V_ERR_CERT_NOT_YET_VALID ? TLS_FAULT_NOT_YET : TLS_FAULT_ROOT;
+	switch (reason) {
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_WRONG_SSL_VERSION:
+	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+	case SSL_R_NO_PROTOCOLS_AVAILABLE:
+		return TLS_FAULT_VERSION;
+	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+	case SSL_R_TLSV1_ALERT_INSUFFICIENT_SECURITY:
+	case SSL_R_NO_CIPHERS_AVAILABLE:
+	case SSL_R_WRONG_CIPHER_RETURNED:
+		return TLS_FAULT_CIPHERS;
+	case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+	case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+	case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+		return TLS_FAULT_OURS;
+	}
+	return TLS_FAULT_OTHER;
+}
+
 static void
 fail(struct tls *t)
 {
@@ -369,6 +466,7 @@ fail(struct tls *t)
 	unsigned long e = ERR_peek_error();
 
 	t->state = TLS_FAILED;
+	t->fault = fault_of(v, e);
 	if (ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED && v != X509_V_OK) {
 		if (v == X509_V_ERR_HOSTNAME_MISMATCH || v == X509_V_ERR_IP_ADDRESS_MISMATCH)
 			snprintf(t->why, sizeof t->why, "the certificate is for %s, not %s", t->bears,
@@ -431,6 +529,7 @@ tls_feed_end(struct tls *t)
 	if (t->state == TLS_FAILED || t->state == TLS_ENDED)
 		return;
 	t->state = TLS_FAILED;
+	t->fault = TLS_FAULT_CUT;
 	snprintf(t->why, sizeof t->why, "the connection was cut without an end of TLS");
 }
 
@@ -516,6 +615,18 @@ const char *
 tls_why(const struct tls *t)
 {
 	return t->why;
+}
+
+enum tls_fault
+tls_fault(const struct tls *t)
+{
+	return t->fault;
+}
+
+const struct tls_peer *
+tls_peer(const struct tls *t)
+{
+	return &t->peer;
 }
 
 const char *

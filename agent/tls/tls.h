@@ -106,6 +106,34 @@ tls_sent(struct tls *t, size_t n);
 const char *
 tls_why(const struct tls *t);
 
+/* What it was that failed, of what people can mend. */
+enum tls_fault {
+	TLS_FAULT_NONE,
+	TLS_FAULT_OTHER,
+	TLS_FAULT_VERSION,         /* no version in common */
+	TLS_FAULT_CIPHERS,         /* no cipher in common */
+	TLS_FAULT_EXPIRED, TLS_FAULT_NOT_YET, /* the certificate, by this host's clock */
+	TLS_FAULT_NAME,            /* the certificate is for another */
+	TLS_FAULT_ROOT,            /* nobody that we trust vouches for it */
+	TLS_FAULT_OURS,            /* the other side does not take our certificate, or misses it */
+	TLS_FAULT_CUT,             /* the connection ended */
+};
+
+enum tls_fault
+tls_fault(const struct tls *t);
+
+/* The server's certificate, as far as it came, also where it is not to be trusted. */
+struct tls_peer {
+	bool known;
+	int64_t from, until;       /* seconds since 1970; 0: not to be read */
+	char names[256];           /* its subject alternative names, ", " between; those that do not fit are left out */
+	char issuer[160];          /* whose it is, for people */
+	bool self;                 /* it vouches for itself */
+};
+
+const struct tls_peer *
+tls_peer(const struct tls *t);
+
 /* For the log (COL-35): "TLSv1.3", "TLS_AES_256_GCM_SHA384"; "" before TLS_READY. */
 const char *
 tls_version(const struct tls *t);

@@ -434,7 +434,7 @@ def sink(port, *options, folder=None):
 
 
 class Names:
-    """UDP name server: {name: {'A': [...], 'MX': [...]}}; a name that is not there is NXDOMAIN, one
+    """UDP name server: {name: {'A': [...], 'MX': [...], 'PTR': [...]}}; a name that is not there is NXDOMAIN, one
     that is None gets no answer."""
 
     def __init__(self, port, table, address='127.0.0.1'):
@@ -461,6 +461,8 @@ class Names:
                         records.append((1, socket.inet_aton(v)))
                     elif k == 'AAAA' and kind == 28:
                         records.append((28, socket.inet_pton(socket.AF_INET6, v)))
+                    elif k == 'PTR' and kind == 12:
+                        records.append((12, b''.join(bytes([len(x)]) + x.encode() for x in v.split('.')) + b'\0'))
                     elif k == 'MX' and kind == 15:
                         host = b''.join(bytes([len(x)]) + x.encode() for x in v.split('.') if x) + b'\0'
                         records.append((15, struct.pack('!H', 10) + host))

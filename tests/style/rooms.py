@@ -43,7 +43,7 @@ MAP = {
     'agent/dns': ['lib/base'],
     'agent/sasl': ['lib/base'],
     'agent/peer': ['lib/base'],
-    'agent/role': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail',
+    'agent/role': ['lib/base', 'lib/text', 'lib/doc', 'lib/addr', 'lib/policy', 'lib/flow', 'lib/mail', 'lib/vm',
                    'lib/plan', 'lib/nl', 'lib/look', 'lib/world', 'lib/compile', 'lib/prove', 'lib/tell',
                    'agent/ipc', 'agent/jail', 'agent/log', 'agent/peer', 'agent/smtp', 'agent/spool',
                    'agent/dns', 'agent/sasl', 'agent/tls'],
