@@ -41,7 +41,8 @@ reply(struct talk *t)
 			return 0;
 		}
 		t->line[strcspn(t->line, "\r\n")] = '\0';
-		printf("< %s\n", t->line);
+		printf("< ");
+		puts(t->line);
 	} while (strlen(t->line) > 3 && t->line[3] == '-');
 	return (int)strtol(t->line, NULL, 10);
 }

@@ -299,7 +299,7 @@ one_auth(struct telling *t, const struct relay_lane *l, const struct relay_cause
 	snprintf(todo, sizeof todo, "put the user and password that the relay's operators gave you into the file of the credential "
 	    "'%.100s' (lines `user: ...` and `password: ...`), then mailreevectl apply", name);
 	if (*unfit->text) {
-		SAY(t, DOCTOR_AUTH, DOCTOR_FAIL, "see the check `credential`", "%.400s", unfit->text);
+		SAY(t, DOCTOR_AUTH, DOCTOR_FAIL, todo, "%.400s", unfit->text);
 	} else if (!x) {
 		SAY(t, DOCTOR_AUTH, DOCTOR_NOT, "", "credential '%.100s': no endpoint is well", name);
 	} else if (x->step == STEP_LIVE) {
@@ -308,7 +308,7 @@ one_auth(struct telling *t, const struct relay_lane *l, const struct relay_cause
 		SAY(t, DOCTOR_AUTH, x->auth.code / 100 == 4 ? DOCTOR_WARN : DOCTOR_FAIL, x->auth.code / 100 == 4 ?
 		    "the relay cannot say now: try again in a while" : todo, "the relay refuses the credential '%.100s': %u %.200s",
 		    name, x->auth.code, x->auth.text);
-	} else if (x->failed && (x->what == SMTP_FAIL_NO_AUTH || x->what == SMTP_FAIL_AUTH_CLEAR) && x->stage == SMTP_AT_AUTH) {
+	} else if (x->failed && (x->what == SMTP_FAIL_NO_AUTH || x->what == SMTP_FAIL_AUTH_CLEAR)) {
 		SAY(t, DOCTOR_AUTH, DOCTOR_FAIL, "does the relay want a password at this port at all? Then its operators must offer "
 		    "one of SCRAM, CRAM-MD5, PLAIN, LOGIN (for a token OAUTHBEARER, XOAUTH2); else `auth: none`",
 		    "%s offers no AUTH that can be used with the credential '%.100s'%s%.150s", x->peer, name,
@@ -479,7 +479,8 @@ found_address(struct telling *t)
 	}
 	a = relay_addr_of(&o->address);
 	addr_write(a, text);
-	p = stranger(k->want, a);
+	/* a relay on this host sends on from wherever it does */
+	p = is_loopback(a) ? NULL : stranger(k->want, a);
 	if (!k->want->everybody && !addr_set_has(&k->want->clients, a)) {
 		snprintf(todo, sizeof todo, "send from an address that the relay lets in (route, NAT), or ask its operators to let %s "
 		    "in; then say so under `clients:` of the relay", text);

@@ -161,6 +161,20 @@ def a_way_without_faults_passes(w):
     verdict('p w' not in text + str(told) + w.agent.said(), 'no password is told', text)
 
 
+def cam09_a_smart_host_without_tls_or_auth_passes(w):
+    """Postfix's own smtp-sink."""
+    sink = world.sink(2525)
+    w.policy(ranges='127.0.0.1', host='127.0.0.1', auth='none', endpoints='{port: 2525, tls: none}')
+    status, told = w.ask()
+    by = {x['check']: x for x in told if x['relay']}
+    verdict(status == 0 and by['tls']['verdict'] == 'pass' and 'in clear' in by['tls']['text'], 'no TLS, as the policy has it', told)
+    verdict(by['auth']['verdict'] == by['ciphers']['verdict'] == 'not asked' and by['senders']['verdict'] == 'pass',
+            'no AUTH, and a sender', told)
+    sink.kill()
+    sink.wait()
+    w.policy()
+
+
 def an_unknown_relay_is_named_with_those_there_are(w):
     r = w.agent.ctl('doctor', 'smrt')
     verdict(r.status == 2 and "no relay 'smrt'" in r.err and 'smart' in r.err, 'named', r)
@@ -241,7 +255,7 @@ def a_wrong_credential(w):
 
 def a_relay_that_offers_no_auth(w):
     w.good(users=None)
-    w.see('auth', 'fail', 'offers no AUTH')
+    w.see('auth', 'fail', 'offers no AUTH', '`auth: none`')
 
 
 def a_credential_that_is_missing_or_for_all_to_read(w):
