@@ -451,7 +451,7 @@ dns_ask(struct dns *d, enum dns_kind k, const char *name, uint64_t now, dns_told
 }
 
 void
-dns_forget(struct dns *d, void *arg)
+dns_forget(struct dns *d, const void *arg)
 {
 	for (struct question *q = d->asked; q; q = q->next)
 		if (q->arg == arg)

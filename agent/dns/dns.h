@@ -82,7 +82,7 @@ dns_renew(struct dns *d);
 
 /* Forgets the questions of that arg. */
 void
-dns_forget(struct dns *d, void *arg);
+dns_forget(struct dns *d, const void *arg);
 
 /* What to wait for: fills at most DNS_MOST_FDS entries and gives how many; *ms is lowered to the next
  * time at which dns_done() has work (-1: never). */

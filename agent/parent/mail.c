@@ -173,7 +173,7 @@ static void
 send_policy(struct parent *p)
 {
 	struct mail *m = &p->mail;
-	struct role *all[] = {&m->queue, &m->relay, &m->front};
+	struct role *const all[] = {&m->queue, &m->relay, &m->front};
 	struct mail_policy b = {.host = p->host};
 	int fd = bundle_open(p), err = fd < 0 ? fd : 0;
 	char text[300];
@@ -333,7 +333,7 @@ static void
 taken(struct parent *p, struct role *r, struct ipc_in *in)
 {
 	struct mail *m = &p->mail;
-	struct role *all[] = {&m->queue, &m->relay, &m->front};
+	struct role *const all[] = {&m->queue, &m->relay, &m->front};
 	const struct mail_taken *t;
 	const void *body;
 	char text[400];
@@ -722,7 +722,7 @@ void
 mail_begin(struct parent *p)
 {
 	struct mail *m = &p->mail;
-	struct role *all[] = {&m->queue, &m->relay, &m->front};
+	struct role *const all[] = {&m->queue, &m->relay, &m->front};
 	static const char *const name[] = {"queue", "relay", "front"};
 
 	m->team = (struct team){.name = "mail", .n = 3, .start = start, .fell = fell,

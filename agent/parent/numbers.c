@@ -285,7 +285,7 @@ mail_json(struct parent *p, struct buf *b)
 static void
 head(struct buf *b, const char *name, size_t n, const char *help)
 {
-	bool total = n > 6 && !strncmp(name + n - 6, "_total", 6);
+	bool total = n > 6 && !strncmp(name + (n - 6), "_total", 6);
 
 	buf_printf(b, "# HELP mailreeve_%.*s %s\n# TYPE mailreeve_%.*s %s\n", (int)n, name, help, (int)n, name,
 	    total ? "counter" : "gauge");

@@ -145,7 +145,7 @@ bound(const struct starter *s, const struct start_bind *b, uint32_t *err)
 	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)b->port)};
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)b->port)};
 	bool six = inet_pton(AF_INET6, b->address, &v6.sin6_addr) == 1;
-	int one = 1, fd;
+	int on = 1, fd;
 
 	if (b->port == 0 || b->port > 65535 || (six ? !IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) :
 	    inet_pton(AF_INET, b->address, &v4.sin_addr) != 1 || ntohl(v4.sin_addr.s_addr) >> 24 != 127)) {
@@ -158,8 +158,8 @@ bound(const struct starter *s, const struct start_bind *b, uint32_t *err)
 		    fcntl(s->first + i, F_SETFL, O_RDWR | O_NONBLOCK) == 0)
 			return fcntl(s->first + i, F_DUPFD_CLOEXEC, 3);
 	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
-	    (six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one)) ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+	    (six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
 	    bind(fd, six ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, six ? sizeof v6 : sizeof v4) ||
 	    listen(fd, BACKLOG)) {
 		*err = (uint32_t)errno;

@@ -274,7 +274,7 @@ try(struct search *s, uint32_t pid, bool in_unit)
 			tell(s->out, &p, dir);
 			mine = true;
 		} else if (user) {
-			char unit[PEER_UNIT];
+			char unit[PEER_UNIT] = "";
 			if (!in_unit && a->unit)
 				unit_of(dir, unit);
 			if (in_unit || !a->unit || !strcmp(unit, a->unit))

@@ -540,8 +540,8 @@ do_job(struct work *w, uint64_t now)
 	if (ok && w->job->want & COMPILE_WANT_PLAN) {
 		plan_write(&plan, w->plan);
 		bundle_write(&bundle, w->bundle);
-		ok = !put_file(w, COMPILE_FD_PLAN, "plan", &plan) &&
-		    !put_file(w, COMPILE_FD_BUNDLE_OUT, "bundle", &bundle);
+		if (!put_file(w, COMPILE_FD_PLAN, "plan", &plan))
+			put_file(w, COMPILE_FD_BUNDLE_OUT, "bundle", &bundle);
 	}
 	if (w->text.err == -E2BIG)
 		w->text.err = 0;       /* as much as fits */

@@ -264,6 +264,7 @@ header_ends(struct front_conn *c)
 		front_refuse(c, 451, "4.3.0", "no memory at the moment; send it again later");
 	if (!m->refusal.code)
 		front_admit_header(c, &rewrite);
+	/* cppcheck-suppress duplicateCondition ; what it is asked may refuse it */
 	if (!m->refusal.code) {
 		m->high |= x->high;
 		write_header(c, x, rewrite);

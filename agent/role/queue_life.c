@@ -186,7 +186,7 @@ queue_life_line(struct queue_life *l, char *line)
 	}
 	/* the columns of a note are its own */
 	for (size_t i = 3; i < n; i++)
-		col[i][-1] = '\t';
+		*(col[i] - 1) = '\t';
 	note(l, col[1], col[2]);
 }
 

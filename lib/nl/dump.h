@@ -107,10 +107,10 @@ struct nl_expr {
 			uint8_t sreg;
 			struct nl_bytes from, to;
 		} range;
-		struct {           /* op 0: (sreg & mask) ^ xor; 1, 2: shifts by data */
+		struct {           /* op 0: (sreg & mask) ^ flip; 1, 2: shifts by data */
 			uint32_t op, len;
 			uint8_t sreg, dreg;
-			struct nl_bytes mask, xor, data;
+			struct nl_bytes mask, flip, data;
 		} bitwise;
 		struct {
 			uint32_t op, len, size;

@@ -239,9 +239,9 @@ bitwise(struct rd *r, struct nl_expr *e)
 	e->u.bitwise.dreg = reg(r, NFTA_BITWISE_DREG);
 	if (e->u.bitwise.op == NFT_BITWISE_BOOL) {
 		e->u.bitwise.mask = value(r, NFTA_BITWISE_MASK);
-		e->u.bitwise.xor = value(r, NFTA_BITWISE_XOR);
+		e->u.bitwise.flip = value(r, NFTA_BITWISE_XOR);
 		if (e->u.bitwise.mask.n != e->u.bitwise.len ||
-		    e->u.bitwise.xor.n != e->u.bitwise.len)
+		    e->u.bitwise.flip.n != e->u.bitwise.len)
 			r->err = -EBADMSG;
 	} else if (r->t[NFTA_BITWISE_DATA].p) {
 		e->u.bitwise.data = value(r, NFTA_BITWISE_DATA);

@@ -137,7 +137,7 @@ nl_expr_text(struct buf *b, const struct nl_expr *e)
 	case NL_BITWISE:
 		buf_printf(b, " op %u len %u", e->u.bitwise.op, e->u.bitwise.len);
 		bytes(b, " & ", e->u.bitwise.mask);
-		bytes(b, " ^ ", e->u.bitwise.xor);
+		bytes(b, " ^ ", e->u.bitwise.flip);
 		bytes(b, " by ", e->u.bitwise.data);
 		ends(b, e->u.bitwise.sreg, e->u.bitwise.dreg);
 		break;

@@ -325,11 +325,11 @@ nl_watch(struct arena *a, const struct nl_form *f, const struct nl_watch *old,
 			uint32_t n = 0;
 
 			err = nl_exprs_read(tmp, r->bytes, r->n, &e, &n);
-			if (!err)
+			if (!err) {
 				w->rule[c][k] = rule_hash(&b, e, n,
 				    (struct nl_bytes){r->udata, r->nudata}, anon_of_form, &arg);
-			if (!err)
 				err = b.err;
+			}
 		}
 	}
 	buf_free(&b);

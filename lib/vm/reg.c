@@ -82,7 +82,7 @@ reg_bitwise(struct exec *x, uint32_t i, const struct nl_expr *e)
 	struct sym got[4 * NL_REGS], *b;
 
 	if (n > NL_MOST_DATA || !reg_fits(e->u.bitwise.sreg, n) || e->u.bitwise.op ||
-	    e->u.bitwise.mask.n < n || e->u.bitwise.xor.n < n) {
+	    e->u.bitwise.mask.n < n || e->u.bitwise.flip.n < n) {
 		reg_lost(x, e->u.bitwise.dreg, n <= NL_MOST_DATA ? n : 4, i);
 		return;
 	}
@@ -93,7 +93,7 @@ reg_bitwise(struct exec *x, uint32_t i, const struct nl_expr *e)
 
 		b[j] = got[j];
 		b[j].mask &= m;
-		b[j].flip = (b[j].flip & m) ^ e->u.bitwise.xor.p[j];
+		b[j].flip = (b[j].flip & m) ^ e->u.bitwise.flip.p[j];
 		if (!b[j].mask)
 			b[j] = (struct sym){S_FIXED, 0, 0, b[j].flip};
 	}

@@ -114,14 +114,14 @@ rig_bundle(const char *policy)
 {
 	struct arena *a = arena_new();
 	struct bundle *b = bundle_new(a);
-	struct buf out = BUF_INIT(1 << 20);
+	struct buf bytes = BUF_INIT(1 << 20);
 	int fd;
 
 	CHECK(!bundle_add(b, "policy.yaml", policy, strlen(policy)));
-	bundle_write(&out, b);
-	fd = ipc_file("bundle", out.p, out.n);
+	bundle_write(&bytes, b);
+	fd = ipc_file("bundle", bytes.p, bytes.n);
 	CHECK(fd >= 0);
-	buf_free(&out);
+	buf_free(&bytes);
 	arena_free(a);
 	return fd;
 }
@@ -330,8 +330,8 @@ static inline char *
 rig_people(struct rig *r, enum mail_queue_op op, uint64_t id, bool json, int *err)
 {
 	char hex[SPOOL_ID_LEN + 1];
-	struct mail_id one = {hex};
-	struct mail_queue ask = {.op = op, .id = &one, .nid = id != 0, .relay = "", .why = "", .json = json};
+	struct mail_id only = {hex};
+	struct mail_queue ask = {.op = op, .id = &only, .nid = id != 0, .relay = "", .why = "", .json = json};
 	struct rig_in m = {0};
 	const struct mail_answer *a;
 	const uint8_t *p;

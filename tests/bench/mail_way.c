@@ -82,9 +82,9 @@ static int
 listener(unsigned short port)
 {
 	struct sockaddr_in a = at(port);
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
 	    bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 512))
 		die("listen");
 	return fd;
@@ -95,13 +95,13 @@ connected(unsigned short port)
 {
 	struct timeval t = {.tv_sec = PATIENCE_S};
 	struct sockaddr_in a = at(port);
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a)) {
 		close(fd);
 		return -1;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
 	return fd;
 }
@@ -111,13 +111,13 @@ static void
 serve(int fd, void *(*each)(void *))
 {
 	for (;;) {
-		int c = accept(fd, NULL, NULL), one = 1;
+		int c = accept(fd, NULL, NULL), on = 1;
 		pthread_attr_t attr;
 		pthread_t t;
 
 		if (c < 0)
 			continue;
-		setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		setsockopt(c, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 		pthread_attr_init(&attr);
 		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 		pthread_attr_setstacksize(&attr, 256 << 10);
@@ -447,7 +447,7 @@ one(unsigned short port, unsigned short sink, unsigned long n, size_t size)
 		die("begin");
 	for (unsigned long i = 0; i < n; i++) {
 		size_t k = (size_t)sprintf(content, head, i);
-		uint64_t before = now(), answered;
+		uint64_t before, answered;
 
 		while (k + 80 < size) {
 			memset(content + k, 'x', 70);

@@ -314,7 +314,7 @@ six(uint8_t *p, uint8_t first, const uint8_t *ext, size_t n)
 static void
 rfc8200_extension_headers_are_walked(void **state)
 {
-	static const uint8_t none[1], hop[8] = {6}, two[24] = {60, 0, 0, 0, 0, 0, 0, 0, 6, 1},
+	static const uint8_t none[1] = {0}, hop[8] = {6}, two[24] = {60, 0, 0, 0, 0, 0, 0, 0, 6, 1},
 	    auth[12] = {6, 1}, first[8] = {6, 0, 0, 1}, later[8] = {6, 0, 0, 8},
 	    beyond[8] = {6, 200}, self[8] = {0, 0};
 	static const struct {

@@ -77,16 +77,16 @@ static inline void
 world_copy(const char *from, const char *path, const char *name)
 {
 	char to[512], run[65536];
-	int in = open(from, O_RDONLY), out;
+	int in = open(from, O_RDONLY), copy;
 	ssize_t n;
 
 	snprintf(to, sizeof to, "%s/%s", path, name);
-	out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	copy = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	while ((n = read(in, run, sizeof run)) > 0)
-		if (write(out, run, (size_t)n) != n)
+		if (write(copy, run, (size_t)n) != n)
 			abort();
 	close(in);
-	close(out);
+	close(copy);
 }
 
 /* Turns a bit of the byte at `at`. */

@@ -122,7 +122,7 @@ mask(struct kit *k, const void *m, uint32_t n)
 	static const uint8_t none[16];
 
 	put(k, (struct nl_expr){.kind = NL_BITWISE, .name = "bitwise", .u.bitwise = {.len = n,
-	    .sreg = REG, .dreg = REG, .mask = bytes(k, m, n), .xor = bytes(k, none, n)}});
+	    .sreg = REG, .dreg = REG, .mask = bytes(k, m, n), .flip = bytes(k, none, n)}});
 }
 
 static void
