@@ -88,7 +88,7 @@ smtp_attach_name(const struct smtp_attach *a, const char **ending);
 
 /*
  * A message with bytes above 127 for a relay without 8BITMIME: leaves that
- * hold them become quoted-printable. Two passes over the same
+ * hold them become quoted-printable, or base64 where they are no text or mostly such bytes. Two passes over the same
  * content: smtp_seven_look_...() finds the leaves, then smtp_seven_...() writes.
  */
 struct smtp_seven;
@@ -104,7 +104,7 @@ int
 smtp_seven_look(struct smtp_seven *s, const char *p, size_t n);
 
 /* Its end: NULL when the conversion can be made, else a constant sentence why it
- * cannot: bytes above 127 in a header field, in a signed part, in a part that says it
+ * cannot: bytes above 127 in a header field, in a signed part or message, in a part that says it
  * has none to convert. */
 const char *
 smtp_seven_cannot(struct smtp_seven *s);

@@ -1,6 +1,8 @@
 /*
- * Bytes above 127 as quoted-printable (RFC 2045 6.7, RFC 6152 3). Always that, never
- * base64: the lines of a part stay lines, so what stands before a boundary stays right.
+ * Bytes above 127 as quoted-printable or base64 (RFC 2045 6.7 and 6.8, RFC 6152 3). Text stays
+ * readable, its lines stay lines; in what is no text a CRLF is two bytes like others, which
+ * quoted-printable's line ends would not promise, so that is base64, and so is text that would be mostly
+ * escapes. The CRLF before a boundary is the boundary's (RFC 2046 5.1.1): it is not encoded.
  */
 #include <assert.h>
 #include <errno.h>
@@ -10,29 +12,37 @@
 
 #include "smtp/mime.h"
 
-enum { QP_LINE = 76 };
+enum { QP_LINE = 76, BASE64_LINE = 57 };
+enum { AS_IS, QUOTED, BASE64 };
+static const char *const encodings[] = {
+	[AS_IS] = "7bit", [QUOTED] = "quoted-printable", [BASE64] = "base64",
+};
 
 struct smtp_seven {
 	struct smtp_mime *walk;
 	const char *cannot;
-	unsigned char high[SMTP_MIME_PARTS + 1]; /* by number: its body holds bytes above 127 */
+	unsigned char how[SMTP_MIME_PARTS + 1]; /* by number: what becomes of it; */
+	int64_t most[SMTP_MIME_PARTS + 1]; /* its bytes above 127 less the others */
 	bool version, typed;       /* MIME-Version and Content-Type of the message itself */
+	bool dkim;                 /* it is signed as a whole (RFC 6376) */
 	/* second pass */
 	struct buf *out;
 	unsigned number;           /* of the part whose body is written */
 	unsigned col;
 	char blank;                /* a blank that may turn out to end its line; 0: none */
 	bool cr;
+	unsigned char line[BASE64_LINE]; /* of base64 */
+	unsigned nline, held;      /* held: of a CRLF that may be a boundary's */
 };
 
-static bool
-has_high(const char *p, size_t n)
+static size_t
+high_of(const char *p, size_t n)
 {
-	unsigned char x = 0;
+	size_t high = 0;
 
 	for (size_t i = 0; i < n; i++)
-		x |= (unsigned char)p[i];
-	return x & 0x80;
+		high += (unsigned char)p[i] >> 7;
+	return high;
 }
 
 static bool
@@ -63,12 +73,17 @@ see_first(void *arg, enum smtp_mime_is is, const struct smtp_mime_part *part, co
     size_t n)
 {
 	struct smtp_seven *s = arg;
+	size_t high = high_of(p, n);
 
+	assert(part->number <= SMTP_MIME_PARTS);
 	if (is == SMTP_MIME_FIELD_IS && !part->number) {
 		s->version |= is_field(p, n, "MIME-Version");
 		s->typed |= is_field(p, n, "Content-Type");
+		s->dkim |= is_field(p, n, "DKIM-Signature");
 	}
-	if (s->cannot || !has_high(p, n))
+	if (is == SMTP_MIME_BODY)
+		s->most[part->number] += 2 * (int64_t)high - (int64_t)n;
+	if (s->cannot || !high)
 		return 0;
 	switch (is) {
 	case SMTP_MIME_FIELD_IS:
@@ -79,9 +94,9 @@ see_first(void *arg, enum smtp_mime_is is, const struct smtp_mime_part *part, co
 		s->cannot = "text between the parts holds bytes above 127";
 		break;
 	case SMTP_MIME_BODY:
-		s->cannot = why_not(part);
-		assert(part->number <= SMTP_MIME_PARTS);
-		s->high[part->number] = 1;
+		s->cannot = s->dkim ? "the message bears a DKIM signature, which a conversion would break" :
+		    why_not(part);
+		s->how[part->number] = strncmp(part->type.p, "text/", 5) ? BASE64 : QUOTED;
 		break;
 	}
 	return 0;
@@ -188,23 +203,93 @@ qp(struct smtp_seven *s, const char *p, size_t n)
 	}
 }
 
+static void
+base64_line(struct smtp_seven *s)
+{
+	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char out[BASE64_LINE / 3 * 4 + 2];
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < s->nline; i += 3) {
+		unsigned left = s->nline - i;
+		unsigned x = (unsigned)s->line[i] << 16 | (left > 1 ? (unsigned)s->line[i + 1] << 8 : 0) |
+		    (left > 2 ? s->line[i + 2] : 0);
+
+		out[k++] = digit[x >> 18];
+		out[k++] = digit[x >> 12 & 63];
+		out[k++] = left > 1 ? digit[x >> 6 & 63] : '=';
+		out[k++] = left > 2 ? digit[x & 63] : '=';
+	}
+	out[k++] = '\r';
+	out[k++] = '\n';
+	buf_add(s->out, out, k);
+	s->nline = 0;
+}
+
+static void
+base64_byte(struct smtp_seven *s, unsigned char c)
+{
+	s->line[s->nline++] = c;
+	if (s->nline == BASE64_LINE)
+		base64_line(s);
+}
+
+static void
+base64_held(struct smtp_seven *s)
+{
+	if (s->held > 0)
+		base64_byte(s, '\r');
+	if (s->held > 1)
+		base64_byte(s, '\n');
+	s->held = 0;
+}
+
+static void
+base64(struct smtp_seven *s, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (s->held == 1 && p[i] == '\n') {
+			s->held = 2;
+			continue;
+		}
+		base64_held(s);
+		if (p[i] == '\r')
+			s->held = 1;
+		else
+			base64_byte(s, (unsigned char)p[i]);
+	}
+}
+
+/* The body of a part has ended: before a boundary, or with the message. */
+static void
+flush(struct smtp_seven *s, bool boundary)
+{
+	qp_flush(s);
+	if (s->held == 2 && boundary)
+		s->held = 0;           /* each line of base64 brings its own */
+	base64_held(s);
+	if (s->nline)
+		base64_line(s);
+}
+
 static int
 see_second(void *arg, enum smtp_mime_is is, const struct smtp_mime_part *part, const char *p,
     size_t n)
 {
 	struct smtp_seven *s = arg;
-	bool convert = s->high[part->number];
+	unsigned convert = s->how[part->number];
 
 	if (is != SMTP_MIME_BODY || s->number != part->number)
-		qp_flush(s);
+		flush(s, true);
 	s->number = part->number;
-	if (is == SMTP_MIME_BODY && convert) {
+	if (is == SMTP_MIME_BODY && convert == QUOTED) {
 		qp(s, p, n);
-	} else if (is == SMTP_MIME_FIELD_IS && !part->sealed &&
+	} else if (is == SMTP_MIME_BODY && convert == BASE64) {
+		base64(s, p, n);
+	} else if (is == SMTP_MIME_FIELD_IS && !part->sealed && !s->dkim &&
 	    is_field(p, n, "Content-Transfer-Encoding") &&
 	    (convert || part->encoding == SMTP_MIME_8BIT || part->encoding == SMTP_MIME_BINARY)) {
-		buf_str(s->out, convert ? "Content-Transfer-Encoding: quoted-printable\r\n" :
-		    "Content-Transfer-Encoding: 7bit\r\n");
+		buf_printf(s->out, "Content-Transfer-Encoding: %s\r\n", encodings[convert]);
 	} else if (is == SMTP_MIME_BLANK && convert) {
 		if (!part->number && !s->version)
 			buf_str(s->out, "MIME-Version: 1.0\r\n");
@@ -212,7 +297,7 @@ see_second(void *arg, enum smtp_mime_is is, const struct smtp_mime_part *part, c
 		if (!part->number && !s->typed)
 			buf_str(s->out, "Content-Type: text/plain; charset=unknown-8bit\r\n");
 		if (!part->encoded)
-			buf_str(s->out, "Content-Transfer-Encoding: quoted-printable\r\n");
+			buf_printf(s->out, "Content-Transfer-Encoding: %s\r\n", encodings[convert]);
 		if (n)
 			buf_add(s->out, p, n);
 		else
@@ -229,6 +314,9 @@ smtp_seven_cannot(struct smtp_seven *s)
 	if (smtp_mime_end(s->walk))
 		s->cannot = "there was no memory to look at it";
 	s->walk = smtp_mime_free(s->walk);
+	for (unsigned i = 0; i <= SMTP_MIME_PARTS; i++)
+		if (s->how[i] == QUOTED && s->most[i] > 0)
+			s->how[i] = BASE64;
 	return s->cannot;
 }
 
@@ -250,7 +338,7 @@ smtp_seven_end(struct smtp_seven *s, struct buf *out)
 	s->out = out;
 	if (s->walk) {
 		r = smtp_mime_end(s->walk);
-		qp_flush(s);
+		flush(s, false);
 	}
 	return r ? r : out->err;
 }

@@ -2,9 +2,11 @@
 """The role relay against relays good and bad, real and scripted. Each function is one test; its
 name says what it guards."""
 import collections
+import email
 import glob
 import os
 import random
+import re
 import shutil
 import signal
 import ssl
@@ -663,6 +665,20 @@ def rfc6152_eight_bits_become_seven_or_a_report(folder):
     assert fates(x) == ['delivered'], x
     got = r.messages[0]['content']
     assert b'quoted-printable' in got and b'Gr=C3=BC=C3=9Fe' in got and max(got) < 128
+    # what another reads of parts: text as it was, other things to the byte
+    text, octets = 'Gr\u00fc\u00dfe\r\n'.encode() * 30, random.randbytes(70000).translate(None, b'\r\n\0') + b'\r\n' * 3
+    head = b'MIME-Version: 1.0\r\nContent-Type: multipart/%s; boundary=b\r\n\r\n'
+    parts = (b'--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n' + text +
+             b'\r\n--b\r\nContent-Type: application/octet-stream\r\n\r\n' +
+             b'\r\n'.join(octets[i:i + 900] for i in range(0, len(octets), 900)) + b'\r\n--b--\r\n')
+    assert fates(rig.sent(5, content=head % b'mixed' + parts, flags='8')) == ['delivered']
+    read = email.message_from_bytes(r.messages[-1]['content']).get_payload()
+    assert max(r.messages[-1]['content']) < 128
+    assert read[0].get_payload(decode=True) == text.replace(b'\r\n', b'\n') or read[0].get_payload(decode=True) == text
+    assert read[1].get_payload(decode=True) == b'\r\n'.join(octets[i:i + 900] for i in range(0, len(octets), 900))
+    for n, signed in ((6, head % b'signed' + parts), (7, b'DKIM-Signature: v=1; b=x\r\n' + head % b'mixed' + parts)):
+        x = rig.sent(n, content=signed, flags='8')
+        assert fates(x) == ['failed'] and re.match('5.6.3 .*sign', x['rcpt'][0]['text']), x
     x = rig.sent(2, content='Subject: Gr\u00fc\u00dfe\r\n\r\nx\r\n'.encode(), flags='8')
     assert fates(x) == ['failed'] and x['rcpt'][0]['text'].startswith('5.6.3 '), x
     x = rig.sent(3, 'gr\u00fc\u00dfe@example.com', flags='u')
@@ -805,18 +821,19 @@ def connections_are_kept_and_capped(folder):
 
 
 def a_session_that_is_full_is_no_word_on_the_message(folder):
-    """OpenSMTPD answers 452 to MAIL once it has had so many messages of a session."""
+    """OpenSMTPD answers 452 to MAIL once it has had so many messages of a session; RFC 9422 MAILMAX."""
     def full(s, _):
         s.n = getattr(s, 'n', 0) + 1
         return b'452 4.5.3 too many messages sent\r\n' if s.n > most else None
 
-    for most, fate in ((3, 'delivered'), (0, 'deferred')):
-        r = Relay(2525, reply={'MAIL': full})
+    for most, fate, caps in ((3, 'delivered', []), (0, 'deferred', []), (3, 'delivered', ['LIMITS MAILMAX=3'])):
+        r = Relay(2525, reply={'MAIL': full}, caps=['PIPELINING', *caps])
         rig = begin(folder, PLAIN, 'connections: {at-most: 1}')
         for n in range(1, 13):
             rig.send(n)
         for n in range(1, 13):
             assert fates(rig.result(n)) == [fate], (n, most)
+        assert not caps or [s for s, _ in r.said].count('MAIL') == 12, 'it is not asked for more'
         assert most == 0 or r.sessions <= 6, r.sessions
         # a lone dot behind a refused MAIL is no message
         assert len([m for m in r.messages if m['content']]) == (12 if most else 0)
