@@ -8,6 +8,7 @@ Exim and OpenSMTPD are unpacked into CACHE, for they cannot be installed beside 
 users: without root only Exim is tried.
 """
 import contextlib
+import email
 import os
 import pathlib
 import re
@@ -127,6 +128,10 @@ class Ways:
         self.opensmtpd[expired] = f'tls-require pki expired {auth}'
         self.refusals('o', start, 'starttls', expired)
 
+    def of_sink(self):
+        for name in 's-eight', 's-seven':
+            self.at[name] = self.relay(name, self.port(), 'forbidden', NOBODY)
+
     def policy(self):
         routes = ''.join(f'    - {{to: ["@{n}.example"], via: {n}}}\n' for n in self.relays)
         first = next(iter(self.relays))
@@ -145,9 +150,7 @@ servers = {}
 
 def begin():
     global top, ways, sink, judge, agent
-    found, why = real.programs(CACHE)
-    for x in why:
-        print(f'not tried: {x}')
+    found, _ = real.programs(CACHE, ask=False)
     rig.new_net()
     top = tempfile.mkdtemp(prefix='real-relays-')
     os.chmod(top, 0o755)
@@ -164,7 +167,7 @@ def begin():
     if rig.many_users() and 'opensmtpd' in found:
         ways.of_opensmtpd()
         servers['o'] = real.OpenSmtpd(top, found, ways.opensmtpd, KEY)
-    verdict(servers, 'there is a relay to be tried')
+    ways.of_sink()
     for s in servers.values():
         s.start()
     credentials = pathlib.Path(top) / 'credentials'
@@ -187,6 +190,7 @@ def end():
             x.close() if x is not agent else x.end()
     for s in servers.values():
         s.stop()
+    world.clear()
     if top:
         shutil.rmtree(top, ignore_errors=True)
 
@@ -263,6 +267,30 @@ def each_server_each_tls_each_mechanism_byte_for_byte():
         for m in mechanisms.split() if f'{kind}-wrong' in ways.relays else []:
             mark = f'sasl_method={m},' if kind == 'p' else f' A={m}:u'
             verdict(servers[kind].log().count(mark) >= 2, f'{KINDS[kind]} saw {m} twice', servers[kind].log()[-3000:])
+
+
+def smtp_sink_gets_the_very_bytes_or_seven_bits():
+    """RFC 6152 3: it offers 8BITMIME, or does not."""
+    for name, options in ('s-eight', []), ('s-seven', ['-8']):
+        folder = pathlib.Path(top) / name
+        folder.mkdir()
+        folder.chmod(0o777)
+        world.sink(ways.at[name], *options, folder=str(folder))
+        g = Given(name, body=ODD)
+
+        def got():
+            said = b''.join(x.read_bytes() for x in folder.iterdir()).replace(b'\r\n', b'\n')
+            return said[said.find(b'From: a@'):]
+
+        def right():
+            said, want = got(), g.content.replace(b'\r\n', b'\n')
+            if options:
+                if b'quoted-printable' not in said or max(said) > 127:
+                    return False
+                said, want = email.message_from_bytes(said).get_payload(decode=True), want.split(b'\n\n', 1)[1]
+            return said.rstrip(b'\n') == want.rstrip(b'\n')
+        verdict(wait_for(right, SECONDS, 0.1), f'{name}: byte for byte', (got(), g.trace()))
+        verdict(wait_for(lambda g=g: 'delivered' in g.trace(), SECONDS, 0.1), f'{name}: delivered', g.trace())
 
 
 # ---- what stays ------------------------------------------------------------------------------------------------
@@ -420,7 +448,8 @@ TESTS = [v for k, v in list(globals().items()) if callable(v) and getattr(v, '__
 
 def main():
     if not os.environ.get('PARENT_INSIDE'):
-        real.programs(CACHE)       # while there is a network
+        for why in real.programs(CACHE)[1]: # while there is a network
+            print(f'not tried: {why}', flush=True)
     rig.inside()
     began = time.monotonic()
     try:

@@ -29,14 +29,17 @@ USER, PASSWORD = 'u', 'p w'
 
 # ---- packages --------------------------------------------------------------------------------------------
 
-def programs(cache):
-    """{name: its program, and its environment}, and why others could not be had. In a network namespace: only
-    what was fetched before."""
+def programs(cache, ask=True):
+    """{name: its program, and its environment}, and why others could not be had. Not ask: only what was fetched
+    before."""
     loader = importlib.machinery.SourceFileLoader('fetch', str(HERE.parent / 'peers' / 'fetch'))
     fetch = importlib.util.module_from_spec(importlib.util.spec_from_loader('fetch', loader))
     loader.exec_module(fetch)
     found, why = {}, []
     for name in 'exim', 'opensmtpd', 'saslpasswd2':
+        if not (pathlib.Path(cache) / name / 'whole').exists() and (why or not ask):
+            why.append(f'{name} was not fetched')
+            continue
         try:
             program, libraries = fetch.fetch(cache, name)
             found[name] = program, {**os.environ, 'LD_LIBRARY_PATH': str(libraries)}
