@@ -177,7 +177,8 @@ def begin():
                        ('client', (pathlib.Path(top) / 'client.pem').read_text())):
         (credentials / name).write_text(text)
         (credentials / name).chmod(0o600)
-    agent = MailAgent(DAEMON, CTL, options=['--credentials', str(credentials)])
+    # as the service manager gives them
+    agent = MailAgent(DAEMON, CTL, env={'CREDENTIALS_DIRECTORY': str(credentials)})
     agent.dir.chmod(0o755)
     agent.policy.write_text(ways.policy())
     agent.start()

@@ -22,6 +22,7 @@ from relay_world import Relay, Rig, hosts, policy, sink  # noqa: E402
 
 RIG = os.path.abspath(sys.argv[1])
 ONLY = sys.argv[2:]
+NAMES = None                   # the name server
 PLAIN = 'endpoints: [{port: 2525, tls: forbidden}]'
 START = 'endpoints: [{port: 587, tls: starttls}]'
 
@@ -290,11 +291,12 @@ def cor12_a_client_certificate_says_who_we_are(folder):
 
 
 def auth_by_each_mechanism_after_tls(folder):
-    for mechanism in 'PLAIN', 'LOGIN', 'CRAM-MD5':
-        r = Relay(587, tls='starttls', cert=folder + '/good.pem', users={'u@x': 'p w'},
+    for mechanism in 'PLAIN', 'LOGIN', 'CRAM-MD5', 'XOAUTH2', 'OAUTHBEARER':
+        word = 'token' if 'OAUTH' in mechanism else 'password'
+        r = Relay(587, tls='starttls', cert=folder + '/good.pem', users={'u@x': 'p w' if word == 'password' else 'y.z'},
                   mechanisms=mechanism, auth_early=True)
         rig = begin(folder, START, ca(folder), 'auth: {password: c}')
-        assert rig.credential('c', 'user: u@x\npassword: p w\n')['err'] == 0
+        assert rig.credential('c', f'user: u@x\n{word}: {r.users["u@x"]}\n')['err'] == 0
         assert fates(rig.sent(1, flags='a')) == ['delivered']
         assert r.messages[0]['user'] == 'u@x' and ('AUTH', False) not in r.said
         ends(rig)
@@ -473,6 +475,25 @@ def cam10_an_address_outside_the_ranges_is_never_connected_to(folder):
     ends(rig)
     inside.close()
     outside.close()
+
+
+def cam11_a_name_is_asked_again_when_its_ttl_is_over(folder):
+    """At each connection; a reload is not needed."""
+    NAMES.ttl = 1
+    NAMES.table['moved.test'] = {'A': ['127.0.0.1']}
+    one, other = Relay(2525), Relay(2525, address='127.0.0.3')
+    rig = begin(folder, PLAIN, 'host: moved.test', 'connections: {messages: 1}')
+    assert fates(rig.sent(1)) == ['delivered'] and len(one.messages) == 1
+    n, end = 1, time.monotonic() + 60
+    NAMES.table['moved.test'] = {'A': ['127.0.0.3']}
+    while not other.messages:
+        n += 1
+        assert fates(rig.sent(n)) == ['delivered'] and time.monotonic() < end
+        time.sleep(0.2)
+    NAMES.ttl = 5
+    ends(rig)
+    one.close()
+    other.close()
 
 
 def a_name_that_does_not_resolve_is_no_bounce(folder):
@@ -1066,7 +1087,8 @@ def main():
     top = tempfile.mkdtemp(prefix='mailreeve-relay-')
     os.chmod(top, 0o777)
     world.certificates(top)
-    world.Names(5353, {'mx.test': {'MX': ['m.test']}, 'a.test': {'A': ['192.0.2.1']},
+    global NAMES
+    NAMES = world.Names(5353, {'mx.test': {'MX': ['m.test']}, 'a.test': {'A': ['192.0.2.1']},
                        'null.test': {'MX': [''], 'A': ['192.0.2.1']}, 'empty.test': {},
                        'silent.example.org': None})
     bad = 0

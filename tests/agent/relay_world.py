@@ -17,6 +17,7 @@ import hmac
 import json
 import os
 import queue
+import re
 import socket
 import ssl
 import struct
@@ -338,6 +339,11 @@ class Session:
 
         if kind == 'PLAIN':
             _, user, password = (base64.b64decode(first) if first else ask(b'')).split(b'\0')
+        elif kind in ('XOAUTH2', 'OAUTHBEARER'):
+            said = base64.b64decode(first).decode()
+            user, token = re.search('user=([^\1]*)' if kind == 'XOAUTH2' else 'n,a=([^,]*),', said)[1], \
+                re.search('\1auth=Bearer ([^\1]*)\1\1$', said)[1]
+            return user, self.r.users.get(user, '\0') == token
         elif kind == 'LOGIN':
             user = base64.b64decode(first) if first else ask(b'Username:')
             password = ask(b'Password:')
@@ -438,7 +444,7 @@ class Names:
     that is None gets no answer."""
 
     def __init__(self, port, table, address='127.0.0.1'):
-        self.table = table
+        self.table, self.ttl = table, 5
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.s.bind((address, port))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -468,7 +474,7 @@ class Names:
                         records.append((15, struct.pack('!H', 10) + host))
             head = q[:2] + struct.pack('!HHHHH', 0x8180 | (0 if name in self.table else 3), 1,
                                        len(records), 0, 0)
-            body = b''.join(b'\xc0\x0c' + struct.pack('!HHIH', t, 1, 5, len(d)) + d for t, d in records)
+            body = b''.join(b'\xc0\x0c' + struct.pack('!HHIH', t, 1, self.ttl, len(d)) + d for t, d in records)
             self.s.sendto(head + q[12:at + 5] + body, peer)
 
 
