@@ -170,6 +170,20 @@ gateway(int i, enum addr_family family)
 	    (struct addr){ADDR_V6, u128_of(0xfe80000000000000, 0x4d01u + (unsigned)i)};
 }
 
+/* What an end of a router is called: whoever masquerades or redirects takes an interface's own address, and
+ * drops the packet where there is none. */
+static struct addr
+own_address(const struct act *s, int i, enum addr_family family)
+{
+	struct addr x = family == ADDR_V4 ? (struct addr){ADDR_V4, 0xa9fe4d81u + (unsigned)i} :
+	    (struct addr){ADDR_V6, u128_of(0x0100000000000000, 0x4d81u + (unsigned)i)};
+
+	/* the packet's own addresses stay on the wire */
+	while (x.n == s->f.src.n || x.n == s->f.dst.n)
+		x.n += 2;
+	return x;
+}
+
 static bool
 make_end(struct act *s, int fd, const char *name)
 {
@@ -236,6 +250,11 @@ make_ways(struct act *s, int fd)
 		struct addr g = gateway(i, family);
 
 		err = link_neighbour(fd, s->end[i].index, &g, s->end[i].wire_mac);
+	}
+	for (int i = 0; i < s->nend && !err && s->w->hook == PACKET_FORWARD; i++) {
+		struct addr own = own_address(s, i, family);
+
+		err = link_address(fd, s->end[i].index, &own);
 	}
 	if (!err && s->w->hook == PACKET_INPUT && !s->w->loopback)
 		err = link_address(fd, s->end[0].index, &s->f.dst);
