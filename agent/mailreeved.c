@@ -102,7 +102,7 @@ start_spawner(const struct start *s)
 static int
 start_starter(const struct start *s)
 {
-	struct parent_self self = {.uid = s->uid, .gid = s->gid};
+	struct parent_self self = {.uid = s->uid, .gid = s->gid, .no_owner = s->no_owner};
 
 	return parent_starter(CHAN, &self);
 }
@@ -161,7 +161,7 @@ run_role(const char *name, int argc, char **argv)
 enum option {
 	OPT_POLICY, OPT_POINT, OPT_STATE, OPT_RUN, OPT_GROUP, OPT_USER, OPT_TEXTFILE, OPT_NO_OWNER,
 	OPT_CREDENTIALS, OPT_PORT, OPT_HOST, OPT_APART, OPT_STARTER,
-	OPT_TEST_BOOT, OPT_TEST_ASK, OPT_TEST_JOB,
+	OPT_TEST_BOOT, OPT_TEST_ASK, OPT_TEST_JOB, OPT_TEST_OOM,
 	OPT_HELP, OPT_MANUAL, OPT_VERSION, OPT_N
 };
 
@@ -192,6 +192,7 @@ static const struct option_row {
 	[OPT_TEST_BOOT] = {"test-boot-id", "TEXT", NULL}, /* the machine was started anew */
 	[OPT_TEST_ASK] = {"test-ask-ms", "N", NULL},      /* no role is waited for longer */
 	[OPT_TEST_JOB] = {"test-job-ms", "N", NULL},      /* nor a child */
+	[OPT_TEST_OOM] = {"test-memory-events", "FILE", NULL}, /* in place of the control group's */
 	[OPT_HELP] = {"help", NULL, "print this help"},
 	[OPT_MANUAL] = {"manual", NULL, "print the manual page mailreeved(8) in roff"},
 	[OPT_VERSION] = {"version", NULL, "print the version"},
@@ -351,6 +352,7 @@ main(int argc, char **argv)
 		return status;
 	}
 	o.boot_id = value[OPT_TEST_BOOT];
+	o.memory_events = value[OPT_TEST_OOM];
 	o.ask_ms = value[OPT_TEST_ASK] ? (uint32_t)strtoul(value[OPT_TEST_ASK], NULL, 10) : 0;
 	o.job_ms = value[OPT_TEST_JOB] ? (uint32_t)strtoul(value[OPT_TEST_JOB], NULL, 10) : 0;
 	o.submission_port = (uint16_t)port;

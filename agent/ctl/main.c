@@ -140,7 +140,8 @@ manual(void)
 		    option[i].value ? option[i].value : "", option[i].text);
 	printf(".SH EXIT STATUS\n0 done; 1 no: something differs, is amiss, or was refused; 2 wrong use; "
 	    "3 the machine, or the agent, failed.\n.SH ENVIRONMENT\nSSH_CONNECTION: the connection that "
-	    "an apply must not cut. MAILREEVE_RUN: see \\-\\-run.\n.SH SEE ALSO\nmailreeved(8), "
+	    "an apply must not cut. Where it is not set, as behind sudo(8), that of the processes by which this one was "
+	    "started is taken, as far as they may be read; set and empty: there is none. MAILREEVE_RUN: see \\-\\-run.\n.SH SEE ALSO\nmailreeved(8), "
 	    "mailreeve(1)\n");
 }
 
@@ -445,6 +446,51 @@ ctl_queue(const char *run, uint32_t op, const char *id, FILE *out, FILE *err)
 	return speak(run, CTL_QUEUE, &q, out, err);
 }
 
+/* sudo(8) hides SSH_CONNECTION from what it starts; those that it was started by have it still. As root one may
+ * read that. NULL: there is none. */
+static const char *
+ssh_of_ancestors(void)
+{
+	enum { MOST_ANCESTORS = 32, MOST_ENVIRON = 1 << 20 };
+	static const char name[] = "SSH_CONNECTION=";
+	static char value[200];
+	static char text[MOST_ENVIRON];
+	unsigned pid = (unsigned)getppid();
+	char path[64];
+
+	for (int i = 0; i < MOST_ANCESTORS && pid > 1; i++) {
+		FILE *f;
+		size_t n = 0;
+
+		snprintf(path, sizeof path, "/proc/%u/environ", pid);
+		f = fopen(path, "re");
+		if (f) {
+			n = fread(text, 1, sizeof text - 1, f);
+			fclose(f);
+		}
+		text[n] = '\0';
+		for (const char *p = text; p < text + n; p += strlen(p) + 1)
+			if (!strncmp(p, name, sizeof name - 1) && strlen(p) < sizeof name - 1 + sizeof value) {
+				snprintf(value, sizeof value, "%s", p + sizeof name - 1);
+				return value;
+			}
+		snprintf(path, sizeof path, "/proc/%u/stat", pid);
+		f = fopen(path, "re");
+		pid = 0;
+		if (f) {
+			/* behind the name, which may hold anything: state and parent */
+			n = fread(text, 1, 4096, f);
+			text[n] = '\0';
+			char *at = strrchr(text, ')');
+
+			if (!at || sscanf(at + 1, " %*c %u", &pid) != 1)
+				pid = 0;
+			fclose(f);
+		}
+	}
+	return NULL;
+}
+
 /* The row of a command of one or two words; the second is taken out of argv. */
 static const struct command *
 command_of(int *argc, char **argv)
@@ -513,6 +559,8 @@ main(int argc, char **argv)
 		return status;
 	if (c->op == CTL_BLOCK && w.ask.seconds == 0)
 		return wrong(c, "for how long? --for 1h", NULL);
+	if (!ssh && (c->options & 1 << OPT_FORCE || c->op == CTL_PLAN))
+		ssh = ssh_of_ancestors();
 	w.ask.connection = ssh && strlen(ssh) < 200 ? ssh : "";
 	if (c->word == WORD_RCPT)
 		return test_mail(w.run, w.from, w.rcpt);

@@ -83,6 +83,9 @@ struct apply_recorded {
 	const char *text;
 };
 
+/* The name of that which counts what blocked addresses sent or were sent; no statement has a name with a space. */
+#define APPLY_BLOCKED_COUNTER "blocked by hand"
+
 struct apply_counter {
 	const char *name;
 	uint64_t packets, bytes;

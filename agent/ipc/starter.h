@@ -18,6 +18,7 @@ enum start_which {
 	START_QUEUE,               /* parent, front, relay, the spool's folder */
 	START_RELAY,               /* parent, queue; arguments: files of roots */
 	START_FRONT,               /* parent, queue, listeners */
+	START_APPLY,               /* parent */
 	START_NWHICH
 };
 

@@ -23,12 +23,22 @@ parent_ready(struct parent *p)
 	notify_ready(p);
 }
 
+/* Says that it is ready once the role apply has answered for each kept block. */
+static void
+ready_with_blocks(struct parent *p)
+{
+	p->ready_due = p->blocks_asked || p->blocks_from < p->nblock;
+	if (!p->ready_due)
+		parent_ready(p);
+}
+
 static void
 block_told(void *arg, struct ipc_in *in, int err)
 {
+	struct parent *p = arg;
 	const void *body;
 
-	(void)arg;
+	p->blocks_asked--;
 	if (!err)
 		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
 	if (!err)
@@ -36,6 +46,10 @@ block_told(void *arg, struct ipc_in *in, int err)
 	if (err)
 		log_say(LOG_IS_WARNING, NULL, "a blocked address could not be blocked again: %s",
 		    strerror(-err));
+	if (p->force.number && p->blocks_from < p->nblock)
+		blocks_send(p);
+	if (p->ready_due)
+		ready_with_blocks(p);
 }
 
 bool
@@ -146,8 +160,30 @@ blocks_send(struct parent *p)
 			p->blocks_from = i;
 			return;
 		}
+		p->blocks_asked++;
 	}
 	p->blocks_from = p->nblock;
+}
+
+static void
+paused_again(void *arg, struct ipc_in *in, int err)
+{
+	struct parent *p = arg;
+
+	(void)in;
+	if (err)
+		p->paused_until = 0;
+}
+
+/* It may be another process that is to keep it. */
+static void
+pause_again(struct parent *p)
+{
+	uint64_t now = now_us(CLOCK_REALTIME);
+	struct apply_pause b = {.seconds = p->paused_until > now ? (p->paused_until - now) / 1000000 + 1 : 0};
+
+	if (b.seconds && ask_apply(p, APPLY_PAUSE, &b, -1, APPLY_DONE, ASK_US, paused_again, p))
+		p->paused_until = 0;
 }
 
 static void
@@ -186,7 +222,8 @@ booted(struct op *o)
 		    "place; mailreevectl apply", o->wanted, from);
 	p->blocks_from = 0;
 	blocks_send(p);
-	parent_ready(p);
+	pause_again(p);
+	ready_with_blocks(p);
 	op_end(o, 0);
 }
 
@@ -272,7 +309,7 @@ first_done(struct op *o)
 	op_out(o, "generation %u is in force\n", o->target);
 	force_set(p, o->target, &o->about);
 	blocks_send(p);
-	parent_ready(p);
+	ready_with_blocks(p);
 	op_end(o, 0);
 }
 

@@ -21,6 +21,8 @@ ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t wa
 			a = &p->ask[i];
 	if (!a)
 		return -EBUSY;
+	if (p->apply.chan < 0)
+		return -EPIPE;
 	if (p->o->ask_ms && within > p->o->ask_ms * 1000ull)
 		within = p->o->ask_ms * 1000ull;
 	if (++p->next_id == 0)
@@ -52,6 +54,14 @@ asks_late(struct parent *p)
 	for (int i = 0; i < MOST_ASKS; i++)
 		if (p->ask[i].id && p->ask[i].until <= now)
 			answer(&p->ask[i], NULL, -ETIMEDOUT);
+}
+
+void
+asks_gone(struct parent *p)
+{
+	for (int i = 0; i < MOST_ASKS; i++)
+		if (p->ask[i].id)
+			answer(&p->ask[i], NULL, -ECONNRESET);
 }
 
 void
@@ -98,9 +108,7 @@ on_apply(sd_event_source *s, int fd, uint32_t events, void *arg)
 		log_say(LOG_IS_ERROR, NULL, "the role apply sent what is no message");
 		return 0;
 	}
-	role_gone(p, &p->apply);
-	log_say(LOG_IS_ERROR, NULL, "without the role apply the agent ends; the rules stay in the kernel");
-	parent_end(p, 1);
+	apply_gone(p);
 	return 0;
 }
 

@@ -231,6 +231,7 @@ struct report {
 	char program[32], exe[256], what[512];
 	uint64_t healed_us;        /* 0: not (yet) */
 	bool heal_failed;
+	uint32_t mended_by;        /* the generation that was applied over it; 0 */
 	uint32_t differences;
 	char *boxes;               /* what it meant; NULL: not known (yet) */
 	char not_compared[256];    /* why that is not known */
@@ -260,6 +261,10 @@ struct parent {
 	uint32_t start_id;
 	char start_why[360];       /* of the starter's last answer; "" */
 	struct team watch;         /* attempts alone */
+	struct team rules;         /* apply alone: wanted once it was killed for want of memory (oom.c) */
+	bool oom;                  /* so it has ended last */
+	int memory_events;         /* of our control group; -1 */
+	uint64_t oom_kills;        /* that it has told */
 	struct mail mail;
 	int spool;                 /* the folder */
 	char host[256];            /* this host's full name; "" */
@@ -286,6 +291,8 @@ struct parent {
 	uint64_t boot_at;          /* it is tried again then, monotonic microseconds; 0: it is not */
 	bool reverted_at_boot;     /* what waited to be confirmed is not what is put in force */
 	uint32_t blocks_from;      /* those from here on are to be told to the role still */
+	uint32_t blocks_asked;     /* those that it has not answered for */
+	bool ready_due;            /* READY=1 waits for them */
 	bool names_due, names_asked; /* users are to be looked up; are being */
 	char trouble[800];         /* why what is to be in force is not; "" */
 	char compile_error[2048];  /* the last one, with its place; "" */
@@ -309,6 +316,7 @@ struct parent {
 	uint64_t check_us, checked_at; /* how long the last look took; when */
 	struct buf counters;       /* the named counters as metrics, of counted_at */
 	uint64_t counted_at;
+	uint64_t blocked_packets, blocked_bytes; /* at counted_at */
 };
 
 /* start.c */
@@ -335,9 +343,26 @@ int
 on_apply(sd_event_source *s, int fd, uint32_t events, void *arg);
 int
 on_attempts(sd_event_source *s, int fd, uint32_t events, void *arg);
+/* The role apply has ended: all who wait are told -ECONNRESET. */
+void
+asks_gone(struct parent *p);
 /* The team of attempts. */
 void
 watch_begin(struct parent *p);
+
+/* oom.c */
+/* Opens what tells of want of memory: before the jail. */
+void
+oom_begin(struct parent *p);
+/* Whether one of ours that ended by this signal was killed for want of memory. */
+bool
+oom_killed(struct parent *p, int sig);
+/* The role apply was: it is to be started again. */
+void
+oom_fell(struct parent *p);
+/* The channel of the role apply has closed. */
+void
+apply_gone(struct parent *p);
 
 /* team.c */
 int
@@ -577,6 +602,9 @@ void
 run_drifted(struct op *o);
 void
 foreign_soon(struct parent *p, uint64_t us);
+/* What was told and not healed is made good by this generation, which was put in force over it. */
+void
+reports_mended(struct parent *p, uint32_t generation);
 void
 reports_free(struct parent *p);
 

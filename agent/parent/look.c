@@ -124,6 +124,8 @@ drift_report(struct op *o, const struct report *r)
 	if (r->healed_us)
 		op_out(o, "; healed after %" PRIu64 ".%" PRIu64 " ms\n", r->healed_us / 1000,
 		    r->healed_us / 100 % 10);
+	else if (r->mended_by)
+		op_out(o, "; made good by generation %u, which was put in force over it\n", r->mended_by);
 	else
 		op_out(o, "; %s\n", r->heal_failed ? "NOT HEALED" : "not healed yet");
 	if (*r->not_compared)

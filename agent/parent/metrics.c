@@ -57,17 +57,27 @@ take_counters(struct parent *p, const struct apply_counted *c)
 {
 	struct buf *b = &p->counters;
 
+	p->blocked_packets = p->blocked_bytes = 0;
 	buf_free(b);
 	*b = (struct buf)BUF_INIT(MOST_METRICS);
+	for (uint32_t i = 0; i < c->ncounter; i++)
+		if (!strcmp(c->counter[i].name, APPLY_BLOCKED_COUNTER)) {
+			p->blocked_packets = c->counter[i].packets;
+			p->blocked_bytes = c->counter[i].bytes;
+		}
 	if (c->ncounter) {
 		head(b, "statement_packets_total", "counter", "Packets that a statement decided.");
 		for (uint32_t i = 0; i < c->ncounter; i++) {
+			if (!strcmp(c->counter[i].name, APPLY_BLOCKED_COUNTER))
+				continue;
 			buf_str(b, "mailreeve_statement_packets_total{statement=\"");
 			label(b, c->counter[i].name);
 			buf_printf(b, "\"} %" PRIu64 "\n", c->counter[i].packets);
 		}
 		head(b, "statement_bytes_total", "counter", "Bytes that a statement decided.");
 		for (uint32_t i = 0; i < c->ncounter; i++) {
+			if (!strcmp(c->counter[i].name, APPLY_BLOCKED_COUNTER))
+				continue;
 			buf_str(b, "mailreeve_statement_bytes_total{statement=\"");
 			label(b, c->counter[i].name);
 			buf_printf(b, "\"} %" PRIu64 "\n", c->counter[i].bytes);
@@ -109,6 +119,9 @@ metrics_text(struct parent *p, struct buf *b)
 	one(b, "healing_paused", "gauge", "Whether changes by others are not healed now.",
 	    p->paused_until > now);
 	one(b, "blocked_addresses", "gauge", "Addresses blocked by hand.", p->nblock);
+	one(b, "blocked_packets_total", "counter", "Packets refused for an address blocked by hand; from 0 when "
+	    "the last one is not any more.", p->blocked_packets);
+	one(b, "blocked_bytes_total", "counter", "Their bytes.", p->blocked_bytes);
 	one(b, "applies_total", "counter", "Plans put in force.", p->n.applies);
 	one(b, "apply_failures_total", "counter", "Plans that could not be put in force.",
 	    p->n.apply_failures);
@@ -135,6 +148,8 @@ metrics_text(struct parent *p, struct buf *b)
 	one(b, "compile_errors_total", "counter", "Policies that did not compile.", p->n.compile_errors);
 	one(b, "clients_refused_total", "counter", "Control clients that may not control.",
 	    p->n.clients_refused);
+	one(b, "apply_up", "gauge", "Whether the role that guards the rules runs.", p->apply.chan >= 0);
+	one(b, "apply_deaths_total", "counter", "Times that it was killed for want of memory.", p->rules.deaths);
 	one(b, "attempts_up", "gauge", "Whether refused packets are told.", p->attempts.chan >= 0);
 	attempts(p, b);
 	mail_metrics(p, b);

@@ -75,6 +75,13 @@ on_watch(sd_event_source *s, uint64_t usec, void *arg)
 	(void)usec;
 	if (sd_watchdog_enabled(0, &every) <= 0)
 		return 0;
+	if (p->rules.wanted && p->apply.chan < 0) {
+		/* it is known why it does not answer, and when it will */
+		(void)sd_notify(0, "WATCHDOG=1");
+		sd_event_source_set_time_relative(s, every / 3);
+		sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+		return 0;
+	}
 	if (full)
 		p->checked_at = now;
 	if (ask_apply(p, full ? APPLY_CHECK : APPLY_COUNT, NULL, -1, full ? APPLY_CHECKED : APPLY_COUNTED,

@@ -27,6 +27,7 @@ struct parent_options {
 	char *program;             /* a role's argv[0] */
 	/* of tests, which can neither start the machine anew nor wait for long */
 	const char *boot_id;       /* that this boot has; NULL: as the kernel says */
+	const char *memory_events; /* in place of the control group's; NULL */
 	uint32_t ask_ms, job_ms;   /* longer no role, no child of the spawner is waited for; 0: as long as it is to be */
 };
 
@@ -39,6 +40,7 @@ parent_run(const struct parent_options *o);
 struct parent_self {
 	uid_t uid;
 	gid_t gid;
+	bool no_owner;             /* of a role apply that it starts */
 };
 
 /* The spawner: takes jobs from channel chan until it closes. The exit status. */

@@ -31,8 +31,10 @@ force_set(struct parent *p, uint32_t number, struct state_about *about)
 	p->force.since = now_us(CLOCK_REALTIME);
 	p->trouble[0] = '\0';
 	p->counted_at = 0;
-	if (number)
+	if (number) {
 		foreign_soon(p, TICK_US);
+		reports_mended(p, number);
+	}
 	mail_follow(p);
 	notify_status(p);
 }
@@ -152,14 +154,14 @@ not_known(struct op *o)
 	}
 	op_settle(p);
 	if (o->seconds)
-		op_fail(o, 3, "the role apply does not answer: whether generation %u is in force is not known; what "
-		    "comes of it is reverted at the deadline unless confirmed", o->target);
+		op_fail(o, 3, "%s: whether generation %u is in force is not known; what "
+		    "comes of it is reverted at the deadline unless confirmed", o->said, o->target);
 	else if (p->current)
-		op_fail(o, 3, "the role apply does not answer: whether it was done is not known; generation %u is put in "
-		    "force again when it does", p->current);
+		op_fail(o, 3, "%s: whether it was done is not known; generation %u is put in "
+		    "force again when it does", o->said, p->current);
 	else
-		op_fail(o, 3, "the role apply does not answer: whether it was done is not known; rules are taken down "
-		    "again when it does");
+		op_fail(o, 3, "%s: whether it was done is not known; rules are taken down "
+		    "again when it does", o->said);
 }
 
 static void
@@ -692,7 +694,8 @@ taken_down(struct op *o)
 	(void)state_blocks_put(p->state, p->block, 0);
 	force_set(p, 0, NULL);
 	log_say(LOG_IS_WARNING, NULL, "all rules were taken down by uid %u", o->uid);
-	op_out(o, "all rules of mailreeve are taken down, and stay so until `mailreevectl apply`\n");
+	op_out(o, "%s; %s until `mailreevectl apply`\n", *o->said ? o->said : "all rules of mailreeve are taken down",
+	    *o->said ? "none are put in force" : "they stay so");
 	op_end(o, 0);
 }
 

@@ -226,6 +226,26 @@ say_event(const struct report *r, uint64_t us)
 	    r->what);
 }
 
+/* A drift is healed with all that came on top of it, `us` after the first was seen: those came later. */
+static uint64_t
+healed_after(const struct report *r, uint64_t us)
+{
+	uint64_t now = now_us(CLOCK_REALTIME), here = now > r->when ? now - r->when : 0;
+
+	if (!us || (here && here < us))
+		us = here;
+	return us ? us : 1;
+}
+
+/* Another generation was put in force over all that was not as it should be. */
+void
+reports_mended(struct parent *p, uint32_t generation)
+{
+	for (int i = 0; i < KEPT_REPORTS; i++)
+		if (p->report[i].number && !p->report[i].healed_us && !p->report[i].mended_by)
+			p->report[i].mended_by = generation;
+}
+
 static void
 drift_compare(struct parent *p, const struct report *r, int fd)
 {
@@ -284,24 +304,27 @@ report_event(struct parent *p, struct ipc_in *in)
 		drift_compare(p, &r, fd);
 		break;
 	case APPLY_HEALED:
-	case APPLY_HEAL_FAILED: {
-		struct report *last = p->nreport ? report_find(p, p->nreport) : NULL;
+	case APPLY_HEAL_FAILED:
+		/* of all that were told before */
+		for (int i = 0; i < KEPT_REPORTS; i++) {
+			struct report *x = &p->report[i];
 
+			if (!x->number || x->healed_us || x->mended_by)
+				continue;
+			if (e->kind == APPLY_HEALED)
+				x->healed_us = healed_after(x, e->us);
+			x->heal_failed = e->kind == APPLY_HEAL_FAILED;
+		}
 		if (e->kind == APPLY_HEALED) {
 			p->n.heals++;
 			p->n.heal_us = e->us;
-			if (last)
-				last->healed_us = e->us ? e->us : 1;
 			/* what was found while it was not healed may have been that */
 			foreign_soon(p, TICK_US);
 		} else {
 			p->n.heal_failures++;
-			if (last)
-				last->heal_failed = true;
 		}
 		p->counted_at = 0;
 		break;
-	}
 	case APPLY_BACKS_OFF:
 		p->n.backs_off++;
 		break;

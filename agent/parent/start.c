@@ -337,6 +337,10 @@ reaped(struct parent *p, pid_t pid, int status)
 		r->pid = 0;
 		if (p->ending)
 			continue;
+		if (r == &p->apply && WIFSIGNALED(status) && oom_killed(p, WTERMSIG(status))) {
+			oom_fell(p);
+			continue;
+		}
 		if (WIFSIGNALED(status))
 			log_say(LOG_IS_ERROR, NULL, "the role %s was killed by signal %d (%s)%s", r->name,
 			    WTERMSIG(status), strsignal(WTERMSIG(status)), WTERMSIG(status) == SIGSYS ?
@@ -355,7 +359,8 @@ role_gone(struct parent *p, struct role *r)
 	struct timespec t = {.tv_nsec = 2000000};
 	int status;
 
-	for (int i = 0; i < 100 && r->pid; i++) {
+	/* on a busy machine its end may be a while behind that of its channel */
+	for (int i = 0; i < 1500 && r->pid; i++) {
 		if (waitpid(r->pid, &status, WNOHANG) == r->pid)
 			reaped(p, r->pid, status);
 		else
@@ -387,6 +392,11 @@ stop_roles(struct parent *p)
 	if (p->starter.chan >= 0) {
 		mail_end(p);
 		role_close(&p->attempts);
+		if (p->rules.wanted) {
+			role_close(&p->apply);
+			team_wait(p, &p->rules, now_us(CLOCK_MONOTONIC) + STOP_MS * 1000);
+			p->apply.pid = 0;
+		}
 		team_wait(p, &p->watch, now_us(CLOCK_MONOTONIC) + STOP_MS * 1000);
 	}
 	until = now_us(CLOCK_MONOTONIC) + STOP_MS * 1000;
@@ -460,8 +470,9 @@ on_tick(sd_event_source *s, uint64_t usec, void *arg)
 		blocks_send(p);
 	names_tick(p);
 	team_tick(p, &p->watch);
+	team_tick(p, &p->rules);
 	mail_tick(p);
-	if (p->boot_at && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
+	if (p->boot_at && p->apply.chan >= 0 && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
 		op_begin(o);
 	if (p->ticks % TEXTFILE_TICKS == 0)
 		textfile_write(p);
@@ -558,6 +569,7 @@ open_all(struct parent *p)
 	who(p);
 	read_boot(p);
 	p->cgroup = cgroup_open();
+	oom_begin(p);
 	dir = folder(p, p->o->state, 0700);
 	if (dir < 0)
 		return dir;

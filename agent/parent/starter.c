@@ -45,6 +45,7 @@ static const struct {
 	[START_QUEUE] = {"queue", NULL, 0},
 	[START_RELAY] = {"relay", "mailreeve-relay", 0},
 	[START_FRONT] = {"front", NULL, 0},
+	[START_APPLY] = {"apply", NULL, 1ull << NET_ADMIN_BIT},
 };
 
 struct starter {
@@ -72,7 +73,7 @@ become(struct starter *s, const struct start_role *r)
 {
 	char role[40], uid[24], gid[24], fds[24];
 	char args[START_MOST_ARGS][IPC_MOST_TEXT + 8];
-	char *argv[START_MOST_ARGS + 6];
+	char *argv[START_MOST_ARGS + 7];
 	sigset_t none;
 	int n = 0, high = FIRST_FD + START_MOST_FDS + 1;
 	/* out of the way first: what it has now may be where a role's descriptors go */
@@ -87,6 +88,8 @@ become(struct starter *s, const struct start_role *r)
 	argv[n++] = uid;
 	argv[n++] = gid;
 	argv[n++] = fds;
+	if (s->self->no_owner)
+		argv[n++] = (char[]){"--no-owner"};
 	for (uint32_t i = 0; i < r->narg; i++) {
 		snprintf(args[i], sizeof args[i], "--arg=%s", r->arg[i].text);
 		argv[n++] = args[i];

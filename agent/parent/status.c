@@ -36,6 +36,18 @@ left_of(const struct parent *p)
 	return now < p->pending.boottime ? (p->pending.boottime - now + 999999) / 1000000 : 0;
 }
 
+/* To be read, not reckoned with: 3 days, not 259,207 s. */
+static const char *
+rough_span(uint64_t s, char out[32])
+{
+	static const uint64_t of[] = {86400, 3600, 60};
+
+	for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
+		if (s >= 2 * of[i])
+			return units_span(s - s % of[i], out);
+	return units_span(s, out);
+}
+
 static const char *
 drift_word(const struct parent *p, char out[200])
 {
@@ -44,8 +56,9 @@ drift_word(const struct parent *p, char out[200])
 	if (p->n.drift == 0 && p->n.lost == 0)
 		return "none since the agent was started";
 	when_text(p->report[p->nreport % KEPT_REPORTS].when, when);
-	snprintf(out, 200, "%" PRIu64 " times, healed %" PRIu64 ", failed %" PRIu64 "; the last %s: "
-	    "mailreevectl drift", p->n.drift + p->n.lost, p->n.heals, p->n.heal_failures, when);
+	snprintf(out, 200, "%" PRIu64 " change%s by others, healed %" PRIu64 " time%s, failed %" PRIu64 " time%s; the last "
+	    "%s: mailreevectl drift", p->n.drift + p->n.lost, p->n.drift + p->n.lost == 1 ? "" : "s", p->n.heals,
+	    p->n.heals == 1 ? "" : "s", p->n.heal_failures, p->n.heal_failures == 1 ? "" : "s", when);
 	return out;
 }
 
@@ -132,8 +145,12 @@ in_words(struct op *o)
 		    p->foreign_differences ? "             " : "", p->foreign_unknown, p->foreign_unknown == 1 ? "" : "s");
 	if (!p->foreign)
 		op_out(o, "other tables change nothing of it\n");
-	op_out(o, "attempts     %" PRIu64 " packets refused and told%s\n", report_packets(p),
+	op_out(o, "attempts     %" PRIu64 " packet%s refused and told%s\n", report_packets(p),
+	    report_packets(p) == 1 ? "" : "s",
 	    p->attempts.chan < 0 ? "; THE ROLE ATTEMPTS HAS ENDED and is started again" : "");
+	if (p->rules.deaths)
+		op_out(o, "             the role apply was started again %" PRIu64 " time%s\n", p->rules.deaths -
+		    (p->apply.chan < 0), p->rules.deaths - (p->apply.chan < 0) == 1 ? "" : "s");
 	if (p->watch.deaths)
 		op_out(o, "             the role attempts was started again %" PRIu64 " time%s; the last because %s\n",
 		    p->watch.deaths, p->watch.deaths == 1 ? "" : "s", *p->watch.why ? p->watch.why : "it ended");
@@ -148,7 +165,7 @@ in_words(struct op *o)
 	if (p->compile_error[0])
 		op_out(o, "last error   %s\n", p->compile_error);
 	op_out(o, "agent        mailreeved %s, up %s\n", p->o->version,
-	    units_span((now_us(CLOCK_MONOTONIC) - p->started) / 1000000, span));
+	    rough_span((now_us(CLOCK_MONOTONIC) - p->started) / 1000000, span));
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
@@ -219,6 +236,8 @@ as_json(struct op *o)
 	put_number(&b, "attempts", report_packets(p));
 	put_bool(&b, "attempts_up", p->attempts.chan >= 0);
 	put_number(&b, "attempts_restarts", p->watch.deaths);
+	put_bool(&b, "apply_up", p->apply.chan >= 0);
+	put_number(&b, "apply_deaths", p->rules.deaths);
 	put_number(&b, "reverts", p->n.reverts);
 	mail_json(p, &b);
 	put_text(&b, "compile_error", p->compile_error);

@@ -317,12 +317,30 @@ apply_names(const struct state_about *a, struct apply_name *v)
 	return n;
 }
 
+static uint32_t
+more_names(const struct state_about *a, struct apply_name *v, uint32_t n)
+{
+	for (uint32_t i = 0; i < a->nname && n < APPLY_MOST_NAMES; i++) {
+		struct apply_name x = {.kind = a->name[i].kind ? APPLY_UNIT : APPLY_USER, .name = a->name[i].name,
+		    .value = a->name[i].value};
+		uint32_t k = 0;
+
+		while (k < n && (v[k].kind != x.kind || strcmp(v[k].name, x.name) != 0))
+			k++;
+		if (k == n)
+			v[n++] = x;
+	}
+	return n;
+}
+
 /* ---- recording and comparing ---------------------------------------------------------- */
 
 const char *
 ask_error(int err)
 {
-	return err == -ETIMEDOUT ? "the role apply does not answer" : strerror(-err);
+	return err == -ETIMEDOUT ? "the role apply does not answer" :
+	    err == -ECONNRESET ? "the role apply ended before it had answered" :
+	    err == -EPIPE ? "the role apply does not run now" : strerror(-err);
 }
 
 static void
@@ -361,7 +379,7 @@ op_record(struct op *o, op_fn *then)
 	o->then = then;
 	err = ask_apply(o->p, APPLY_RECORD, NULL, -1, APPLY_RECORDED, ASK_US, recorded, o);
 	if (err)
-		trouble(o, 3, "the ruleset cannot be read: %s", strerror(-err));
+		trouble(o, 3, "the ruleset cannot be read: %s", ask_error(err));
 }
 
 static void
@@ -406,6 +424,8 @@ op_compare(struct op *o, op_fn *then)
 		j.want |= COMPILE_PASS_BLOCKS;
 	j.want |= o->compare;
 	j.nname = apply_names(&o->about, v);
+	/* the live rules may name users and units that the new policy does not */
+	j.nname = more_names(&o->p->force.about, v, j.nname);
 	err = job_start(o->p, SPAWN_COMPILE, COMPILE_JOB, &compile_job_shape, &j, fd, 2, COMPILE_RESULT,
 	    compared, o);
 	if (err)
@@ -421,7 +441,7 @@ put_done(void *arg, struct ipc_in *in, int err)
 	struct parent *p = o->p;
 	const void *body;
 
-	o->unknown = err == -ETIMEDOUT;
+	o->unknown = err == -ETIMEDOUT || err == -ECONNRESET;
 	if (!err)
 		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
 	if (err) {
@@ -449,7 +469,7 @@ put_failed(struct op *o, int err)
 {
 	o->done = (struct apply_done){.err = (uint32_t)-err};
 	o->unknown = false;
-	snprintf(o->said, sizeof o->said, "the role apply cannot be asked: %s", strerror(-err));
+	snprintf(o->said, sizeof o->said, "the role apply cannot be asked: %s", ask_error(err));
 	o->then(o);
 }
 
@@ -533,7 +553,7 @@ op_check(struct op *o, op_fn *then)
 	err = ask_apply(o->p, APPLY_CHECK, NULL, -1, APPLY_CHECKED, LOOK_US, checked, o);
 	if (err) {
 		o->checked = (struct apply_checked){.err = (uint32_t)-err};
-		snprintf(o->said, sizeof o->said, "%s", strerror(-err));
+		snprintf(o->said, sizeof o->said, "%s", ask_error(err));
 		then(o);
 	}
 }

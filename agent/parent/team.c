@@ -22,7 +22,7 @@ enum { STARTER_MS = 10000, GRACE_US = 3000000, WELL_US = 60000000, BACK_LEAST_US
 static struct role *
 role_of(struct parent *p, uint32_t pid, struct team **of)
 {
-	struct team *all[] = {&p->watch, &p->mail.team};
+	struct team *all[] = {&p->watch, &p->mail.team, &p->rules};
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		for (unsigned k = 0; k < all[i]->n; k++)
@@ -54,6 +54,8 @@ ended(struct parent *p, const struct start_ended *e)
 		if (!t->stopping && !p->ending)
 			log_say(LOG_IS_ERROR, (struct log_field[]){{"ROLE", r->name}, {NULL, NULL}}, "%s", how);
 	}
+	if (t == &p->rules)
+		p->oom = oom_killed(p, (int)e->signal);
 	team_fell(p, t);
 }
 

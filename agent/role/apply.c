@@ -255,17 +255,37 @@ record(struct apply *x, uint32_t id)
 		close(fd);
 }
 
+/* That of the table of blocks; NULL where nothing is blocked. */
+static const struct nl_object *
+block_counter(struct apply *x, struct arena *a)
+{
+	struct nl_dump d = {0};
+
+	if (!x->block_ours || nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, 0, APPLY_TRIES, &d))
+		return NULL;
+	for (uint32_t i = 0; i < d.nobject; i++)
+		if (!strcmp(d.object[i].name, NL_BLOCK_COUNTER))
+			return &d.object[i];
+	return NULL;
+}
+
 static void
 count(struct apply *x, uint32_t id)
 {
 	struct apply_counted c = {.text = ""};
 	struct arena *a = arena_new();
+	const struct nl_object *blocked;
 	size_t bytes = 1024, cap = 0;
 	struct nl_dump d = {0};
 	int err = -ENOENT;
 
 	if (x->now)
 		err = nl_talk_dump(x->t, a, INET, x->now->plan->table, 0, APPLY_TRIES, &d);
+	/* first, so that none of the plan's many keeps it out */
+	blocked = block_counter(x, a);
+	if (blocked)
+		ARENA_PUSH(a, c.counter, c.ncounter, cap) =
+		    (struct apply_counter){APPLY_BLOCKED_COUNTER, blocked->packets, blocked->bytes};
 	for (uint32_t i = 0; !err && i < d.nobject; i++) {
 		const struct nl_object *o = &d.object[i];
 

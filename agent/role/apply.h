@@ -34,6 +34,9 @@ enum {
 	APPLY_WORDS = 1000,        /* bytes of an error's text */
 };
 
+/* The counter of the table of blocks (lib/nl/block.c). */
+#define NL_BLOCK_COUNTER "blocked"
+
 /* Said where this process, not the kernel, has no memory. */
 #define APPLY_NO_MEMORY "the agent has no memory for it: is there a limit on the unit (MemoryMax=)?"
 

@@ -72,6 +72,19 @@ struct work {
 
 /* ---- the jail ---------------------------------------------------------------- */
 
+/* Where the unit allows less, that holds. 0 or -1 with errno. */
+static int
+bound(__rlimit_resource_t what, struct rlimit to)
+{
+	struct rlimit is;
+
+	if (getrlimit(what, &is))
+		return -1;
+	if (is.rlim_max < to.rlim_max)
+		to.rlim_cur = to.rlim_max = is.rlim_max;
+	return setrlimit(what, &to);
+}
+
 static int
 enter(const struct compile_job *job)
 {
@@ -83,9 +96,7 @@ enter(const struct compile_job *job)
 
 	snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - job->path) + 1 : 1,
 	    slash ? job->path : ".");
-	if (setrlimit(RLIMIT_CPU, &cpu) || setrlimit(RLIMIT_CORE, &core))
-		return -errno;
-	if (!SANITIZED && setrlimit(RLIMIT_AS, &mem))
+	if (bound(RLIMIT_CPU, cpu) || bound(RLIMIT_CORE, core) || (!SANITIZED && bound(RLIMIT_AS, mem)))
 		return -errno;
 	err = jail_begin();
 	if (!err)

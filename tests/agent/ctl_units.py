@@ -36,6 +36,8 @@ def main():
         name = os.path.basename(unit)
         verdict(figure and float(figure[1]) <= MOST, f'{name}: exposure at most {MOST}', said[-400:])
         print(f'exposure of {name}:', figure[1] if figure else '?')
+        # else the kernel's killing of one role for want of memory would stop all
+        verdict('\nOOMPolicy=continue\n' in open(unit).read(), f'{name}: OOMPolicy')
     with tempfile.TemporaryDirectory() as d:
         paths = []
         for unit in units:

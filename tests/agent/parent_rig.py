@@ -226,6 +226,9 @@ class Agent:
         if not self.process:
             return None
         roles = self.roles()
+        for pid in roles.values():         # one that a test has stopped would stay
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
         if self.process.poll() is None:
             self.process.send_signal(sig)
         status = self.process.wait(LONG)
@@ -332,7 +335,11 @@ def run_one(t):
         failed += 1
         print(f'FAIL {t.__name__}\n{traceback.format_exc()}', flush=True)
     for a in ALL:
-        a.kill()
+        try:
+            a.kill()
+        except Exception:
+            failed += 1
+            print(f'FAIL {t.__name__}: its end\n{traceback.format_exc()}', flush=True)
     ALL.clear()
     print(f'{t.__name__}: {time.monotonic() - began:.1f} s', flush=True)
 
@@ -356,10 +363,12 @@ class Apart:
         os.dup2(self.out.fileno(), 1)
         os.dup2(self.out.fileno(), 2)
         random.seed(f'{SEED} {t.__name__}')
-        run_one(t)
-        sys.stdout.flush()
-        os.write(told, json.dumps([passed, failed, KEPT]).encode())
-        os._exit(0)
+        try:
+            run_one(t)
+            sys.stdout.flush()
+            os.write(told, json.dumps([passed, failed, KEPT]).encode())
+        finally:
+            os._exit(0)
 
     def ended(self):
         global passed, failed
