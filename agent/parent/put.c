@@ -135,6 +135,8 @@ why_put(struct op *o)
 	if (o->done.err == ERESTART || o->done.err == ESTALE)
 		snprintf(text, sizeof text, "the kernel's rules have changed since%s%s",
 		    *o->said ? ": " : "", o->said);
+	else if (o->done.err == EPIPE)
+		snprintf(text, sizeof text, "%s", o->said);
 	else
 		snprintf(text, sizeof text, "%s%s%s", strerror((int)o->done.err), *o->said ? ": " : "", o->said);
 	return text;

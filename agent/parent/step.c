@@ -469,7 +469,7 @@ put_failed(struct op *o, int err)
 {
 	o->done = (struct apply_done){.err = (uint32_t)-err};
 	o->unknown = false;
-	snprintf(o->said, sizeof o->said, "the role apply cannot be asked: %s", ask_error(err));
+	snprintf(o->said, sizeof o->said, "%s%s", err == -EPIPE ? "" : "the role apply cannot be asked: ", ask_error(err));
 	o->then(o);
 }
 

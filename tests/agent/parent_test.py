@@ -494,7 +494,7 @@ def a_role_that_was_killed_for_want_of_memory_is_started_again():
             os.kill(old, signal.SIGSTOP)
             a.write(465)
             c = subprocess.Popen([CTL, 'apply', '--run', str(a.run)], stderr=subprocess.PIPE, text=True)
-            verdict(wait_for(lambda: 'busy: apply' in a.ctl('unblock', '192.0.2.254').err), 'an apply waits')
+            verdict(wait_for((a.state / 'history' / '000002').exists) and a.ctl('history').status == 0, 'it is asked', a.said())
         events.write_text(f'low 0\noom 0\noom_kill {3 + n}\n')
         os.kill(old, signal.SIGKILL)
         if held:
