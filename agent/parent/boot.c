@@ -234,6 +234,7 @@ static uint32_t
 decide(struct parent *p, struct op *o, uint32_t current)
 {
 	struct state_pending x;
+	char which[32];
 
 	if (state_pending(p->state, &x))
 		return current;
@@ -247,8 +248,8 @@ decide(struct parent *p, struct op *o, uint32_t current)
 		p->waiting = true;
 		return x.now;
 	}
-	op_out(o, "generation %u was not confirmed%s: generation %u is in force again\n", x.now,
-	    strcmp(x.boot, p->boot) ? " before the machine was started anew" : " in time", current);
+	op_out(o, "generation %u was not confirmed%s: %s in force again\n", x.now,
+	    strcmp(x.boot, p->boot) ? " before the machine was started anew" : " in time", generation_text(current, which));
 	p->n.reverts++;
 	(void)state_ended(p->state, x.now, "reverted: not confirmed in time");
 	p->reverted_at_boot = true;

@@ -73,6 +73,15 @@ asks_drop(struct parent *p, const void *arg)
 	mail_asks_drop(p, arg);
 }
 
+bool
+asks_wait(const struct parent *p, const void *arg)
+{
+	for (int i = 0; i < MOST_ASKS; i++)
+		if (p->ask[i].id && p->ask[i].arg == arg)
+			return true;
+	return false;
+}
+
 static void
 told(struct parent *p, struct ipc_in *in)
 {

@@ -23,6 +23,7 @@ static void
 client_free(struct client *c)
 {
 	struct parent *p = c->p;
+	struct op *o = c->op;
 
 	for (struct client **at = &p->client; *at; at = &(*at)->next)
 		if (*at == c) {
@@ -30,12 +31,12 @@ client_free(struct client *c)
 			break;
 		}
 	p->nclient--;
-	if (c->op)
-		c->op->client = NULL; /* it goes on */
 	buf_free(&c->out);
 	sd_event_source_disable_unref(c->io);
 	close(c->fd);
 	free(c);
+	if (o)
+		op_forsaken(o);
 }
 
 void

@@ -30,7 +30,7 @@
 enum {
 	MOST_CLIENTS = 16,
 	MOST_ASKS = 32,            /* of the role apply, unanswered */
-	MOST_JOBS = 16,            /* waiting for the spawner */
+	MOST_JOBS = 64,            /* waiting for the spawner, with those that nobody wants any more */
 	MOST_OPS = 32,
 	MOST_QUEUE = 1 << 20,      /* bytes that wait for one client */
 	MOST_BOXES = 50,
@@ -339,6 +339,9 @@ void
 asks_late(struct parent *p);
 void
 asks_drop(struct parent *p, const void *arg);
+/* Whether `arg` waits for an answer. */
+bool
+asks_wait(const struct parent *p, const void *arg);
 int
 on_apply(sd_event_source *s, int fd, uint32_t events, void *arg);
 int
@@ -435,6 +438,9 @@ mail_well(const struct parent *p);
 int
 job_start(struct parent *p, uint32_t type, uint32_t ask, const struct ipc_shape *s, const void *body,
     const int *fd, uint32_t nfd, uint32_t want, job_fn *fn, void *arg);
+/* Nobody wants the answers that `arg` waits for any more: fn is not called. Whether there was one. */
+bool
+jobs_drop(struct parent *p, const void *arg);
 int
 on_spawner(sd_event_source *s, int fd, uint32_t events, void *arg);
 
@@ -470,6 +476,9 @@ void
 op_err(struct op *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void
 op_text(struct op *o, const char *bytes, size_t n);
+/* Its client has gone: what only looks is given up where it waits, what changes goes on. o may be gone. */
+void
+op_forsaken(struct op *o);
 /* Ends it; o is gone. */
 void
 op_end(struct op *o, uint32_t status);
@@ -533,6 +542,9 @@ void
 run_pause(struct op *o);
 void
 run_remove(struct op *o);
+/* "generation 3 is", or "no rules are" for 0. */
+char *
+generation_text(uint32_t n, char out[32]);
 /* Whether a generation was in force and was not taken back: one to go back to. */
 bool
 was_good(struct parent *p, uint32_t n);

@@ -121,6 +121,23 @@ job_start(struct parent *p, uint32_t type, uint32_t ask, const struct ipc_shape 
 	return 0;
 }
 
+bool
+jobs_drop(struct parent *p, const void *arg)
+{
+	bool any = false;
+
+	for (struct job *j = p->job; j; j = j->next) {
+		if (j->arg != arg || j->answered)
+			continue;
+		/* the spawner passes over what is closed */
+		j->answered = any = true;
+		j->io = sd_event_source_disable_unref(j->io);
+		close(j->chan);
+		j->chan = -1;
+	}
+	return any;
+}
+
 static void
 ended(struct parent *p, uint32_t id, const struct spawn_ended *e)
 {

@@ -181,6 +181,15 @@ to_log(struct op *o, uint32_t status)
 }
 
 void
+op_forsaken(struct op *o)
+{
+	o->client = NULL;
+	/* it waits for one thing at a time; while it speaks for none */
+	if (!o->row->changes && !o->internal && (jobs_drop(o->p, o) || asks_wait(o->p, o)))
+		op_end(o, 1);
+}
+
+void
 op_end(struct op *o, uint32_t status)
 {
 	struct parent *p = o->p;

@@ -39,6 +39,16 @@ force_set(struct parent *p, uint32_t number, struct state_about *about)
 	notify_status(p);
 }
 
+char *
+generation_text(uint32_t n, char out[32])
+{
+	if (n)
+		snprintf(out, 32, "generation %u is", n);
+	else
+		snprintf(out, 32, "no rules are");
+	return out;
+}
+
 bool
 was_good(struct parent *p, uint32_t n)
 {
@@ -177,7 +187,7 @@ was_put(struct op *o)
 {
 	struct parent *p = o->p;
 	bool waits = o->seconds != 0;
-	char hex[17], text[64];
+	char hex[17], text[64], which[32];
 	int err;
 
 	if (o->unknown) {
@@ -228,14 +238,14 @@ was_put(struct op *o)
 	}
 	(void)state_ended(p->state, o->target, waits ? "waiting to be confirmed" : "in force");
 	hex_of(o->about.digest, hex);
-	op_out(o, "generation %u is in force (digest %s, %u change%s, staged in %" PRIu64 " us, swapped in %"
-	    PRIu64 " us)\n", o->target, hex, o->done.changes, o->done.changes == 1 ? "" : "s", o->done.stage_us, o->done.swap_us);
+	op_out(o, "generation %u is in force (digest %s, %u change%s, staged in %.1f ms, swapped in %.1f ms)\n",
+	    o->target, hex, o->done.changes, o->done.changes == 1 ? "" : "s", (double)o->done.stage_us / 1000,
+	    (double)o->done.swap_us / 1000);
 	if (o->about.observe)
 		op_out(o, "MODE OBSERVE: nothing is refused, only counted and logged\n");
 	if (waits)
-		op_out(o, "it is reverted to %s%u in %s unless confirmed: mailreevectl confirm\n",
-		    p->pending.previous ? "generation " : "no rules at all, generation ", p->pending.previous,
-		    units_span(o->seconds, text));
+		op_out(o, "unless confirmed, %s in force again in %s: mailreevectl confirm\n",
+		    generation_text(p->pending.previous, which), units_span(o->seconds, text));
 	log_say(LOG_IS_NOTICE, (struct log_field[]){{"DIGEST", hex}, {"POLICY", o->about.policy},
 	    {"POINT", o->about.point}, {NULL, NULL}}, "generation %u is in force: %s by uid %u%s",
 	    o->target, o->about.how, o->uid, waits ? ", to be confirmed" : "");
@@ -432,6 +442,7 @@ reverted(struct op *o)
 	struct parent *p = o->p;
 	uint32_t bad = p->pending.now, back = o->target;
 	uint64_t late = now_us(CLOCK_BOOTTIME);
+	char which[32];
 	int err;
 
 	if (back && op_unreadable(o))
@@ -461,9 +472,10 @@ reverted(struct op *o)
 	p->removed = !back;
 	p->current = back;
 	(void)state_ended(p->state, bad, o->internal ? "reverted: not confirmed in time" : "rolled back");
-	log_say(LOG_IS_WARNING, NULL, "generation %u was %s: generation %u is in force again%s", bad,
-	    o->internal ? "not confirmed in time" : "rolled back", back, back ? "" : " (no rules)");
-	op_out(o, "generation %u is reverted; generation %u is in force again\n", bad, back);
+	generation_text(back, which);
+	log_say(LOG_IS_WARNING, NULL, "generation %u was %s: %s in force again", bad,
+	    o->internal ? "not confirmed in time" : "rolled back", which);
+	op_out(o, "generation %u is reverted; %s in force again\n", bad, which);
 	if (o->internal)
 		op_out(o, "the deadline was %" PRIu64 " ms ago\n", late / 1000);
 	force_set(p, back, back ? &o->about : NULL);
@@ -602,7 +614,8 @@ run_rollback(struct op *o)
 		}
 	if (seen < back) {
 		if (seen)
-			op_fail(o, 1, "there are only %u generations before the present one: mailreevectl history", seen);
+			op_fail(o, 1, "there %s only %u generation%s before the present one: mailreevectl history",
+			    seen == 1 ? "is" : "are", seen, seen == 1 ? "" : "s");
 		else
 			op_fail(o, 1, "there is no generation before the present one: mailreevectl history");
 		return;

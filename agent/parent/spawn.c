@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -60,9 +61,24 @@ wait_for(pid_t pid, uint32_t ms, int chan, struct spawn_ended *e)
 		e->status = (uint32_t)WEXITSTATUS(status);
 }
 
+/* Whether its end of the channel has been closed by who asked. */
+static bool
+forsaken(int child)
+{
+	struct pollfd p = {.fd = child, .events = 0};
+
+	return child >= 0 && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
 static void
 one(uint32_t type, int child, uint32_t ms, int chan, struct spawn_ended *e)
 {
+	if (forsaken(child)) {
+		close(child);
+		e->err = ECANCELED;
+		return;
+	}
+
 	pid_t pid = child < 0 || type == 0 || type >= SPAWN_NASK || ms > INT32_MAX ? -1 : fork();
 
 	if (pid == 0)

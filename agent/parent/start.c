@@ -651,6 +651,7 @@ parent_run(const struct parent_options *o)
 	err = sd_event_loop(p->ev);
 	if (err < 0)
 		log_say(LOG_IS_ERROR, NULL, "the event loop failed: %s", strerror(-err));
+	p->ending = true;
 	clients_free(p);
 	stop_roles(p);
 	state_close(p->state);

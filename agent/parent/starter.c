@@ -3,7 +3,7 @@
  *
  * It keeps CAP_NET_ADMIN (the log group's socket of the role attempts) and CAP_NET_BIND_SERVICE
  * (port 587), as far as the agent has them, reads nothing but the parent's few messages, and executes
- * nothing but this program, as one of four roles.
+ * nothing but this program and its neighbour, as one of five roles.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -122,8 +122,8 @@ in_words(struct op *o)
 		break;
 	}
 	if (p->waiting)
-		op_out(o, "confirm      generation %u is reverted to %u in %s unless confirmed: mailreevectl "
-		    "confirm\n", p->pending.now, p->pending.previous, units_span(left_of(p), span));
+		op_out(o, "confirm      unless generation %u is confirmed, %s in force again in %s: mailreevectl "
+		    "confirm\n", p->pending.now, generation_text(p->pending.previous, room), units_span(left_of(p), span));
 	if (p->changing)
 		op_out(o, "at work      %s, asked by uid %u (pid %u) %" PRIu64 " s ago\n",
 		    p->changing->row->name, p->changing->uid, p->changing->pid,

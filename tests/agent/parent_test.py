@@ -338,9 +338,11 @@ def what_blocks_stop_is_counted():
 
 def blocks_that_were_kept_are_in_force_before_READY():
     a = agent().start()
-    addresses = [f'203.0.113.{i}' for i in range(1, 121, 2)]
+    addresses = [f'203.0.113.{i}' for i in range(1, 81, 2)]
     for x in addresses:
-        a.ctl('block', x, '--for', '1h')
+        r = a.ctl('block', x, '--for', '1h')
+        verdict(r.status == 0, x, r)
+    verdict(len(a.status()['blocked']) == len(addresses), 'all are blocked', a.status())
     a.kill()
     nft('flush', 'ruleset')
     s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
