@@ -8,11 +8,13 @@ Exim and OpenSMTPD are unpacked into CACHE, for they cannot be installed beside 
 users: without root only Exim is tried.
 """
 import contextlib
+import ctypes
 import email
 import os
 import pathlib
 import re
 import shutil
+import signal
 import smtplib
 import sys
 import tempfile
@@ -452,6 +454,9 @@ def main():
         for why in real.programs(CACHE)[1]: # while there is a network
             print(f'not tried: {why}', flush=True)
     rig.inside()
+    # who ends this, or the process that made the namespaces, ends what it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0) # PR_SET_PDEATHSIG
     began = time.monotonic()
     try:
         begin()
