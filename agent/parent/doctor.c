@@ -128,18 +128,36 @@ look_at_clock(struct parent *p, struct doctor_list *l)
 
 /* ---- the end ---------------------------------------------------------------------------------- */
 
+/* A finding, and where the first about its relay stands. */
+struct place {
+	const struct doctor_finding *f;
+	uint32_t relay;
+};
+
+/* This host first; then relay by relay, in the order in which they came; of each in the order of the checks. */
 static int
 in_order(const void *a, const void *b)
 {
-	const struct doctor_finding *x = *(const struct doctor_finding *const *)a, *y = *(const struct doctor_finding *const *)b;
-	bool xr = *x->about, yr = *y->about;
+	const struct place *x = a, *y = b;
 
-	/* this host first; then relay by relay, in the order in which they came */
-	if (xr != yr)
-		return xr - yr;
-	if (!xr && x->check != y->check)
-		return x->check < y->check ? -1 : 1;
-	return x < y ? -1 : x > y;
+	if (x->relay != y->relay)
+		return x->relay < y->relay ? -1 : 1;
+	if (x->f->check != y->f->check)
+		return x->f->check < y->f->check ? -1 : 1;
+	return x->f < y->f ? -1 : x->f > y->f;
+}
+
+static void
+sort(struct place *v, const struct doctor_findings *l)
+{
+	for (uint32_t i = 0; i < l->nfinding; i++) {
+		uint32_t k = 0;
+
+		while (strcmp(l->finding[k].about, l->finding[i].about) != 0)
+			k++;
+		v[i] = (struct place){&l->finding[i], *l->finding[i].about ? k + 1 : 0};
+	}
+	qsort(v, l->nfinding, sizeof *v, in_order);
 }
 
 static void
@@ -158,22 +176,22 @@ finish(struct op *o)
 {
 	struct doctor *d = o->doctor;
 	uint32_t n = d->list.of.nfinding;
-	const struct doctor_finding **v = calloc(n + 1, sizeof *v);
+	struct place *v = calloc(n + 1, sizeof *v);
 	uint32_t status = d->stranger ? 2 : 0;
 
 	if (!v || d->list.err)
 		status = 3;
-	for (uint32_t i = 0; v && i < n; i++)
-		v[i] = &d->list.of.finding[i];
 	if (v)
-		qsort(v, n, sizeof *v, in_order);
+		sort(v, &d->list.of);
 	for (uint32_t i = 0; v && i < n && !d->stranger; i++) {
+		const struct doctor_finding *f = v[i].f;
+
 		/* of one relay, and of this host */
-		if (*o->relay && *v[i]->about && strcmp(v[i]->about, o->relay) != 0)
+		if (*o->relay && *f->about && strcmp(f->about, o->relay) != 0)
 			continue;
-		if (v[i]->verdict == DOCTOR_FAIL && status == 0)
+		if (f->verdict == DOCTOR_FAIL && status == 0)
 			status = 1;
-		give(o, v[i]);
+		give(o, f);
 	}
 	if (status == 3)
 		op_err(o, "doctor: no memory for all that was found\n");

@@ -60,8 +60,9 @@ found_name(struct telling *t)
 	if (!k->ntry)
 		return;
 	if (!k->named || k->names.outcome == DNS_NOT_NOW) {
-		SAY(t, DOCTOR_NAME, DOCTOR_FAIL, "look at the name servers in /etc/resolv.conf, and whether they can be "
-		    "reached: getent hosts NAME", "the name %.200s cannot be looked up: %s", d->host, k->named && k->names.why ?
+		snprintf(text, sizeof text, "look at the name servers in /etc/resolv.conf, and whether they can be reached: getent hosts "
+		    "%.200s", d->host);
+		SAY(t, DOCTOR_NAME, DOCTOR_FAIL, text, "the name %.200s cannot be looked up: %s", d->host, k->named && k->names.why ?
 		    k->names.why : "no name server answers");
 		return;
 	}
@@ -618,6 +619,8 @@ found_clock(struct telling *t)
 		if (!theirs)
 			continue;
 		off = off < 0 ? -off : off;
+		/* of long spans the seconds say nothing */
+		off = off > 7200 ? off / 3600 * 3600 : off;
 		if (off < CLOCK_WARN)
 			SAY(t, DOCTOR_CLOCK, DOCTOR_PASS, "", "it agrees with the relay's");
 		else

@@ -368,6 +368,9 @@ def main():
                 print(f'{t.__name__} {time.monotonic() - began:.1f} s', flush=True)
     except Exception:  # noqa: BLE001
         verdict(False, 'it came to an end', traceback.format_exc() + w.agent.said()[-3000:] + f' {w.agent.process.poll()}')
+    w.agent.stop()
+    said = w.agent.said()
+    verdict('AddressSanitizer' not in said and 'runtime error' not in said, 'no sanitizer complains', said)
     w.agent.end()
     world.clear()
     subprocess.run(['umount', '-l', '/etc/hosts', '/etc/resolv.conf'], check=False)

@@ -277,6 +277,22 @@ a_forgotten_question_is_not_told_and_many_are_bounded(void **state)
 	assert_int_equal(told, 0);
 }
 
+static void
+CAM_15_an_address_has_a_name_to_be_registered_by(void **state)
+{
+	struct sockaddr_storage a = {.ss_family = AF_INET};
+	char name[DNS_REVERSE];
+
+	(void)state;
+	inet_pton(AF_INET, "131.111.8.136", &((struct sockaddr_in *)&a)->sin_addr);
+	dns_reverse(&a, name);
+	assert_string_equal(name, "136.8.111.131.in-addr.arpa");
+	a = (struct sockaddr_storage){.ss_family = AF_INET6};
+	inet_pton(AF_INET6, "2001:630:212:8::e:f0e", &((struct sockaddr_in6 *)&a)->sin6_addr);
+	dns_reverse(&a, name);
+	assert_string_equal(name, "e.0.f.0.e.0.0.0.0.0.0.0.0.0.0.0.8.0.0.0.2.1.2.0.0.3.6.0.1.0.0.2.ip6.arpa");
+}
+
 int
 main(void)
 {
@@ -286,6 +302,7 @@ main(void)
 		cmocka_unit_test(CAM_18_rfc7505_where_mail_can_go),
 		cmocka_unit_test(a_server_that_fails_is_no_absence),
 		cmocka_unit_test(what_is_no_name_is_not_asked),
+		cmocka_unit_test(CAM_15_an_address_has_a_name_to_be_registered_by),
 		cmocka_unit_test(a_forgotten_question_is_not_told_and_many_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -18,6 +18,7 @@
 #include "ipc/attempts.h"
 #include "ipc/compile.h"
 #include "ipc/ctl.h"
+#include "ipc/doctor.h"
 
 static void
 a_struct_comes_as_it_went(void **state)
@@ -181,6 +182,41 @@ foreign_frames_are_refused(void **state)
 	close(c[0]);
 }
 
+static void
+COL_36_findings_go_through_a_file_as_plain_text(void **state)
+{
+	struct doctor_list l = {0}, m = {0};
+	int fd;
+
+	(void)state;
+	doctor_add(&l, DOCTOR_PORT, DOCTOR_FAIL, "r", "do", "\033[31m%s\n", "red");
+	/* longer than any may be */
+	doctor_add(&l, DOCTOR_DNS, DOCTOR_PASS, "", "", "%*s", 5000, "x");
+	doctor_ask(&l, DOCTOR_LISTENER, "127.0.0.1", 587);
+	assert_int_equal(l.err, 0);
+	fd = doctor_file(&l);
+	assert_true(fd >= 0);
+	assert_int_equal(doctor_take(&m, fd), 0);
+	close(fd);
+	/* what asks mailreevectl to look is the parent's alone to say */
+	assert_int_equal(m.of.nfinding, 2);
+	assert_int_equal(m.of.finding[0].check, DOCTOR_PORT);
+	assert_int_equal(m.of.finding[0].verdict, DOCTOR_FAIL);
+	assert_string_equal(m.of.finding[0].about, "r");
+	assert_string_equal(m.of.finding[0].text, "?[31mred?");
+	assert_string_equal(m.of.finding[0].todo, "do");
+	assert_int_equal(strlen(m.of.finding[1].text), DOCTOR_MOST_TEXT - 1);
+	fd = ipc_file("findings", "nonsense", 8);
+	assert_int_equal(doctor_take(&m, fd), -EBADMSG);
+	close(fd);
+	for (unsigned i = 0; i <= DOCTOR_MOST_FINDINGS; i++)
+		doctor_add(&m, DOCTOR_SIZE, DOCTOR_PASS, "", "", "%u", i);
+	assert_int_equal(m.err, -E2BIG);
+	assert_int_equal(m.of.nfinding, DOCTOR_MOST_FINDINGS);
+	doctor_free(&l);
+	doctor_free(&m);
+}
+
 int
 main(void)
 {
@@ -190,6 +226,7 @@ main(void)
 		cmocka_unit_test(what_is_too_large_is_not_sent),
 		cmocka_unit_test(broken_bytes_are_refused),
 		cmocka_unit_test(foreign_frames_are_refused),
+		cmocka_unit_test(COL_36_findings_go_through_a_file_as_plain_text),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static const char *const why_words[] = {
 };
 static const char *const outcomes[] = {
 	[SMTP_OUT_SENT] = "sent", [SMTP_OUT_MAIL] = "mail", [SMTP_OUT_RCPT] = "rcpt",
-	[SMTP_OUT_DATA] = "data", [SMTP_OUT_DOT] = "dot",
+	[SMTP_OUT_DATA] = "data", [SMTP_OUT_DOT] = "dot", [SMTP_OUT_ASKED] = "asked",
 };
 
 static void
@@ -267,6 +267,9 @@ static const struct smtp_client_message full[] = {
 	{.path = "a@b.c", .mail = {.sized = true, .size = 7, .ret = SMTP_RET_HDRS, .envid = "Q1", .auth = "<>"},
 	    .high = true, .rcpt = noted, .nrcpt = 1},
 };
+static const struct smtp_client_message asks[] = {
+	{.path = "a@b.c", .ask = true}, {.path = "x@b.c", .ask = true}, {.path = "a@b.c", .rcpt = one, .nrcpt = 1},
+};
 static const struct smtp_client_message wide[] = {
 	{.path = "\xc3\xa9@b.c", .mail = {.utf8 = true}, .rcpt = one, .nrcpt = 1},
 };
@@ -297,6 +300,12 @@ static const struct row {
 	    "EHLO h\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nhello\r\n.\r\n"
 	    "MAIL FROM:<>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n",
 	    "greeting=220 EHLO=250 MAIL=250/2.0.0 RCPT0=250/2.0.0 DATA=354 ", false, false},
+	{"COL_36_a_sender_is_asked_about_and_taken_back", {.host = "h"}, asks, 3,
+	    {HI, PIPE, OK("MAIL"), OK("RSET"), {"MAIL", "553 5.7.1 no\r\n"}, OK("MAIL"), OK("RCPT"), GO, OK("."), BYE, END},
+	    "EHLO h\r\nMAIL FROM:<a@b.c>\r\nRSET\r\nMAIL FROM:<x@b.c>\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n"
+	    "hello\r\n.\r\nQUIT\r\n",
+	    "greeting=220 EHLO=250 MAIL=250/2.0.0 done(asked 0) RSET=250/2.0.0 MAIL=553/5.7.1 done(asked 0) MAIL=250/2.0.0 "
+	    "RCPT0=250/2.0.0 DATA=354 end of data=250/2.0.0 done(sent 1) QUIT=221/2.0.0 closed", false, false},
 	{"rfc5321_4_1_1_1_helo_after_a_5xx", {.host = "h"}, to_one, 1,
 	    {HI, {"EHLO", "502 what\r\n"}, {"HELO", "250 r\r\n"}, OK("MAIL"), OK("RCPT"), GO, OK("."), BYE, END},
 	    "EHLO h\r\nHELO h\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n", NULL, false, false},
