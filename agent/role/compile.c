@@ -219,7 +219,8 @@ choose(struct work *w)
 		buf_printf(&names, "%s%s", i ? ", " : "", p->point[i]->meta.name);
 	w->r.errors = 1;
 	if (!p->npoint)
-		w->r.summary = "the policy has no `points:`, so no rules run anywhere";
+		w->r.summary = "the policy has no `points:`, and one of them is this host; where no rules are wanted: "
+		    "`points: {host: {kind: host, outbound: {otherwise: untouched}}}`";
 	else if (*w->job->point)
 		w->r.summary = arena_printf(w->a, "the policy has no point '%s'; it has: %s",
 		    w->job->point, names.p ? names.p : "");
