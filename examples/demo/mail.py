@@ -326,11 +326,14 @@ def stopped(h):
 	n = 3
 	status = [h.python(f"later {i}", "form@example.org", "somebody@example.net")[0] for i in range(n)]
 
-	def waits():
-		return [line for line in h.ctl("queue", "list").stdout.splitlines() if " pending " in line]
+	rows = []
 
-	parent_rig.wait_for(lambda: len(waits()) == n, PATIENCE, 0.1)
-	rows = waits()
+	def waits():
+		# one list, looked at once: a message that is tried just then is not pending for a moment
+		rows[:] = [line for line in h.ctl("queue", "list").stdout.splitlines() if " pending " in line]
+		return len(rows) == n
+
+	parent_rig.wait_for(waits, PATIENCE, 0.1)
 	h.row(f"the relay is stopped: {n} messages", status == [0] * n and len(rows) == n, "taken, and kept; mailreevectl queue list:")
 	for line in rows:
 		h.say("        " + line.split(" (")[0])

@@ -46,8 +46,11 @@ def every_step():
                      .replace('only: forwarder', ''))
     subprocess.run(['cp', str(SENDMAIL), str(a.dir / 'sendmail')], check=True)
     a.begin()
-    status = a.ctl('status')
-    verdict(status.status == 1 and 'smart-host' in status.out, 'without its credential it says so', status)
+
+    def amiss():
+        r = a.ctl('status')
+        return r.status == 1 and 'smart-host' in r.out
+    verdict(wait_for(amiss, 60, 0.1), 'without its credential it says so', a.ctl('status'))
     a.secret('smart-host', secret[0].replace('    ', '') if secret else '')
     verdict(a.ctl('apply').status == 0, 'apply', a.said())
     verdict(wait_for(lambda: a.ctl('status').status == 0, 60, 0.1), 'then all is well', a.ctl('status'))
@@ -63,7 +66,7 @@ def every_step():
     if rig.many_users():
         r = a.ctl('test-mail', 'you@example.net', '--from', 'form@example.org')
         verdict(r.status == 1 and 'this program is not registered to send mail' in r.out, 'another program', r)
-        verdict('uid=0 unit=' in a.said(), 'the log tells which', a.said())
+        verdict(wait_for(lambda: 'uid=0 unit=' in a.said(), 60, 0.1), 'the log tells which', a.said())
     relay.hang_up()
     status, said = sendmail(a, 'www-data', '-v', '-f', 'form@example.org', 'you@example.net')
     ident = re.search(r'queued as (\w+)', said)
