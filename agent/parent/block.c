@@ -55,12 +55,21 @@ blocked(void *arg, struct ipc_in *in, int err)
 		return;
 	}
 	if (o->kind == CTL_UNBLOCK) {
-		if (b)
+		if (b) {
+			uint32_t at = (uint32_t)(b - p->block);
+
 			*b = p->block[--p->nblock];
+			/* what has come in its place may not have been told to the role */
+			if (p->blocks_from > at)
+				p->blocks_from = p->blocks_from > p->nblock ? p->nblock : at;
+		}
 		op_out(o, "%s is not blocked any more\n", o->address);
 	} else {
-		if (!b)
+		if (!b) {
+			/* it has been told to the role just now */
+			p->blocks_from += p->blocks_from == p->nblock;
 			b = &p->block[p->nblock++];
+		}
 		snprintf(copy.address, sizeof copy.address, "%s", o->address);
 		snprintf(copy.boot, sizeof copy.boot, "%s", p->boot);
 		*b = copy;

@@ -154,6 +154,11 @@ blocks_send(struct parent *p)
 
 		if (p->block[i].boottime <= now)
 			continue;
+		/* others have questions too */
+		if (p->blocks_asked >= MOST_ASKS / 2) {
+			p->blocks_from = i;
+			return;
+		}
 		b.seconds = (p->block[i].boottime - now + 999999) / 1000000;
 		err = ask_apply(p, APPLY_BLOCK, &b, -1, APPLY_DONE, ASK_US, block_told, p);
 		if (err) {
