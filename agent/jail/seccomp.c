@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <malloc.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -177,6 +178,8 @@ jail_seccomp(enum jail_profile p)
 	if (!err)
 		err = seccomp_load(c);
 	seccomp_release(c);
+	/* a filter is made of thousands of small pieces: 200 KiB that each process would keep */
+	malloc_trim(0);
 	/* libseccomp tells a kernel without filters by these */
 	return err == -EINVAL || err == -ENOSYS ? 1 : err;
 }

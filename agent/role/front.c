@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,7 +212,7 @@ wait_ms(const struct front *f)
 		return FRONT_TICK_MS;
 	if (f->have_kept && f->keep_dirty)
 		return f->keep_next > f->now ? (int)(f->keep_next - f->now) : 0;
-	return -1;
+	return f->used ? FRONT_QUIET_MS : -1;
 }
 
 /* Begins to take connections when there is a policy and what was kept is here. */
@@ -255,6 +256,11 @@ loop(struct front *f)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		look_at_clock(f);
+		f->used |= f->nconn > 0;
+		if (!n && f->used && !f->nconn && !f->keep_dirty) {
+			malloc_trim(0);
+			f->used = false;
+		}
 		for (int i = 0; i < n; i++)
 			if (e[i].data.u64 < FRONT_MOST_LISTENERS)
 				take_some(f, f->opt->listener[e[i].data.u64]);

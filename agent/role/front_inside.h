@@ -49,6 +49,7 @@ enum {
 	FRONT_READ = 64 << 10,     /* bytes of a turn */
 	FRONT_READ_LITTLE = 8 << 10, /* the same before a message's file is there, or when memory is short */
 	FRONT_GATHER = 64 << 10,   /* bytes of small pieces that wait for one write */
+	FRONT_QUIET_MS = 2000,     /* without a connection: then memory goes back to the system */
 	FRONT_IOV = 64,
 	FRONT_EARLY = 256 << 10,   /* bytes of a content that begin their way to the disk together */
 	FRONT_MEM_MOST = 16 << 20, /* of all connections; past it, messages that take more than */
@@ -215,6 +216,7 @@ struct front {
 	struct mail_windows *windows;
 	struct arena *wa, *scratch;
 	bool have_kept, ready_told, listening, stopping;
+	bool used;                 /* memory that connections took has not gone back */
 	bool gone, queue_gone;      /* a channel has closed */
 	uint64_t stop_at, paused; /* ms; 0 */
 	struct buf kept;           /* coming in */

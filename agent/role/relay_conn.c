@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -126,6 +127,7 @@ void
 relay_conns_sweep(struct relay *r, bool all)
 {
 	struct relay_conn **p = &r->conn;
+	bool any = *p != NULL;
 
 	while (*p) {
 		struct relay_conn *c = *p;
@@ -145,6 +147,9 @@ relay_conns_sweep(struct relay *r, bool all)
 			r->nconn--;
 		free(c);
 	}
+	/* idle: what sessions took goes back */
+	if (any && !r->conn)
+		malloc_trim(0);
 }
 
 /* ---- failing --------------------------------------------------------------------------- */
