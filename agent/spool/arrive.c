@@ -161,13 +161,17 @@ spool_arrival_reader(const struct spool_arrival *a)
 int
 spool_adopt_own(struct spool_arrival *a, uint64_t size)
 {
+	uint64_t whole;
+
 	assert(!a->size);
 	if (!a->err)
 		a->err = grow(a, size);
-	/* What may stand behind it is cut off: there the records begin. */
 	if (!a->err)
 		a->err = io_crc(a->fd, FORM_FRONT, size, a->s->scratch, sizeof a->s->scratch, &a->crc);
+	/* What may stand behind it is cut off: there the records begin. To ask is cheaper than to cut. */
 	if (!a->err)
+		a->err = io_size(a->fd, &whole);
+	if (!a->err && whole != FORM_FRONT + size)
 		a->err = io_cut(a->fd, FORM_FRONT + size);
 	if (!a->err)
 		a->size = a->written = size;
