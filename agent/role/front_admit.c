@@ -59,15 +59,15 @@ front_admit_connect(struct front_conn *c)
 
 /* ---- the envelope -------------------------------------------------------------------------- */
 
-/* The envelope alone, for one recipient or none. */
+/* The envelope alone, for one recipient or none. `a`: where `to` may lie, so not asked for here: that could end it. */
 static void
-judge(struct front_conn *c, const struct policy *p, const char *from, const char **to, size_t nto,
+judge(struct front_conn *c, struct arena *a, const struct policy *p, const char *from, const char **to, size_t nto,
     uint64_t size, struct mail_verdict *v)
 {
 	const struct policy_message msg = {.user = user_of(c), .unit = c->unit, .from = from, .to = to,
 	    .nto = nto, .size = size};
 
-	mail_admit_session(scratch(c->f), p, &msg, NULL, NULL, c->f->sec, v);
+	mail_admit_session(a, p, &msg, NULL, NULL, c->f->sec, v);
 }
 
 static void
@@ -91,7 +91,7 @@ front_admit_mail(struct front_conn *c, const struct smtp_server_event *e)
 	struct mail_verdict v;
 	uint64_t most;
 
-	judge(c, f->p->policy, e->path, NULL, 0, e->mail.size, &v);
+	judge(c, scratch(f), f->p->policy, e->path, NULL, 0, e->mail.size, &v);
 	if (!fine_so_far(&v)) {
 		f->count.refused++;
 		f->count.unregistered += !v.application;
@@ -132,15 +132,16 @@ static struct mail_reply
 judge_rcpt(struct front_conn *c, const char *path)
 {
 	struct front_msg *m = &c->m;
+	struct arena *a = scratch(c->f);
 	struct mail_verdict v;
 	const char **to;
 	size_t n = m->nto >= m->p->rcpt_most ? m->nto : 0;
 
-	to = arena_array(scratch(c->f), n + 1, const char *);
+	to = arena_array(a, n + 1, const char *);
 	for (size_t i = 0; i < n; i++)
 		to[i] = m->to[i]->address;
 	to[n] = path;
-	judge(c, m->p->policy, m->from, to, n + 1, m->sized ? m->said : 0, &v);
+	judge(c, a, m->p->policy, m->from, to, n + 1, m->sized ? m->said : 0, &v);
 	return v.recipient[n].reply;
 }
 
