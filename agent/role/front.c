@@ -80,10 +80,14 @@ listen_to_all(struct front *f, bool on)
 		return;
 	f->listening = on;
 	for (unsigned i = 0; i < f->opt->nlistener; i++) {
-		if (on)
-			add(f, f->opt->listener[i], i, EPOLLIN);
-		else
+		if (!on) {
 			epoll_ctl(f->epoll, EPOLL_CTL_DEL, f->opt->listener[i], NULL);
+		} else if (add(f, f->opt->listener[i], i, EPOLLIN)) {
+			/* no memory: all again in a moment */
+			listen_to_all(f, false);
+			f->paused = f->now + FRONT_PAUSE_MS;
+			return;
+		}
 	}
 }
 
@@ -95,8 +99,8 @@ watch_room(struct front *f, bool *watched)
 
 	if (*watched == f->chan_full)
 		return;
-	*watched = f->chan_full;
-	epoll_ctl(f->epoll, EPOLL_CTL_MOD, f->opt->queue, &e);
+	if (!epoll_ctl(f->epoll, EPOLL_CTL_MOD, f->opt->queue, &e))
+		*watched = f->chan_full;
 }
 
 /* ---- listeners ------------------------------------------------------------------------------- */
@@ -162,6 +166,12 @@ woken(struct front *f, const struct epoll_event *e)
 	}
 }
 
+static void
+turn(void *arg)
+{
+	front_conn_turn(arg);
+}
+
 /* A turn for everyone who had something when we began. */
 static void
 turns(struct front *f)
@@ -179,10 +189,21 @@ turns(struct front *f)
 		if (!f->run)
 			f->run_last = &f->run;
 		c->runs = false;
-		front_conn_turn(c);
+		/* without memory to judge it by, a connection ends; its program comes again */
+		if (arena_try(turn, c)) {
+			if (front_may_say(f))
+				log_say(LOG_IS_WARNING, NULL, "no memory: a connection is given up");
+			front_conn_end(c);
+		}
 		if (end)
 			break;
 	}
+}
+
+static void
+parent_tick(void *arg)
+{
+	front_parent_tick(arg);
 }
 
 static void
@@ -194,7 +215,8 @@ tick(struct front *f)
 	for (unsigned i = 0; i < FRONT_MOST_CONNS; i++)
 		if (f->conn[i])
 			front_conn_tick(f->conn[i]);
-	front_parent_tick(f);
+	if (arena_try(parent_tick, f))
+		f->next_since = f->now; /* again, when there may be memory */
 	if (f->paused && f->now >= f->paused) {
 		f->paused = 0;
 		if (!f->stopping)
@@ -208,7 +230,7 @@ wait_ms(const struct front *f)
 {
 	if (f->run)
 		return 0;
-	if (f->nconn || f->next || f->paused || f->stopping)
+	if (f->nconn || f->next || f->paused || f->stopping || f->chan_full || (f->p && !f->ready_told))
 		return FRONT_TICK_MS;
 	if (f->have_kept && f->keep_dirty)
 		return f->keep_next > f->now ? (int)(f->keep_next - f->now) : 0;
@@ -229,7 +251,8 @@ begin(struct front *f)
 	if (!f->have_kept)
 		return;
 	listen_to_all(f, true);
-	log_say(LOG_IS_INFO, NULL, "programs may send mail");
+	if (f->listening)
+		log_say(LOG_IS_INFO, NULL, "programs may send mail");
 }
 
 static void
@@ -344,6 +367,16 @@ cgroup2_of(int folder)
 	return -1;
 }
 
+static void
+windows_new(void *arg)
+{
+	struct front *f = arg;
+
+	f->wa = arena_new();
+	arena_keep(f->wa);
+	f->windows = mail_windows_new(f->wa);
+}
+
 static int
 set_up(struct front *f)
 {
@@ -354,9 +387,9 @@ set_up(struct front *f)
 	f->tell_last = &f->tell;
 	f->keep = (struct buf)BUF_INIT(FRONT_KEEP_MOST);
 	f->kept = (struct buf)BUF_INIT(FRONT_KEEP_MOST);
-	f->wa = arena_new();
-	f->windows = mail_windows_new(f->wa);
 	look_at_clock(f);
+	if (arena_try(windows_new, f))
+		return -ENOMEM;
 	if (!uname(&u))
 		snprintf(f->host, sizeof f->host, "%s", u.nodename);
 	if (!f->host[0])

@@ -14,8 +14,10 @@ scratch(struct front *f)
 {
 	if (f->scratch && arena_used(f->scratch) > 512 * 1024)
 		f->scratch = arena_free(f->scratch);
-	if (!f->scratch)
+	if (!f->scratch) {
 		f->scratch = arena_new();
+		arena_keep(f->scratch);
+	}
 	return f->scratch;
 }
 

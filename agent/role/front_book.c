@@ -57,11 +57,20 @@ first_error(struct diags *d, struct text_set *text, char why[FRONT_WORDS])
 	snprintf(why, FRONT_WORDS, "the policy has errors");
 }
 
-struct front_policy *
-front_policy_read(int fd, int *err, char why[FRONT_WORDS])
+/* A policy being read. */
+struct reading {
+	struct front_policy *p;
+	struct world world;
+	int err;
+	char *why;
+};
+
+/* As far as memory is from arenas. */
+static void
+read_it(void *arg)
 {
-	struct front_policy *p = calloc(1, sizeof *p);
-	struct world world = {.dir = -1};
+	struct reading *x = arg;
+	struct front_policy *p = x->p;
 	struct policy_world served;
 	struct bundle *b;
 	struct diags *d;
@@ -69,36 +78,50 @@ front_policy_read(int fd, int *err, char why[FRONT_WORDS])
 	const char *bytes, *name;
 	size_t len;
 
-	if (!p) {
+	p->a = arena_new();
+	d = diags_new(p->a);
+	text = text_set_new(p->a);
+	x->err = bundle_read(p->a, p->map, p->nmap, &b);
+	if (x->err) {
+		snprintf(x->why, FRONT_WORDS, "the policy's bundle: %s", strerror(-x->err));
+		return;
+	}
+	bundle_serve(b, &x->world.policy, &served);
+	name = bundle_file(b, 0, &bytes, &len);
+	p->policy = policy_load(p->a, text, name, bytes, len, &served, d);
+	if (p->policy) {
+		finish(p);
+	} else {
+		x->err = -EINVAL;
+		first_error(d, text, x->why);
+	}
+}
+
+struct front_policy *
+front_policy_read(int fd, int *err, char why[FRONT_WORDS])
+{
+	struct reading x = {.p = calloc(1, sizeof *x.p), .world.dir = -1, .why = why};
+
+	if (!x.p) {
 		*err = -ENOMEM;
 		snprintf(why, FRONT_WORDS, "no memory");
 		return NULL;
 	}
-	p->refs = 1;
-	p->a = arena_new();
-	d = diags_new(p->a);
-	text = text_set_new(p->a);
-	*err = ipc_map(fd, BUNDLE_MOST, &p->map, &p->nmap);
-	if (!*err)
-		*err = bundle_read(p->a, p->map, p->nmap, &b);
+	x.p->refs = 1;
+	*err = ipc_map(fd, BUNDLE_MOST, &x.p->map, &x.p->nmap);
 	if (*err) {
 		snprintf(why, FRONT_WORDS, "the policy's bundle: %s", strerror(-*err));
-	} else if ((*err = world_open(&world, "/usr/share/zoneinfo/"))) {
+	} else if ((*err = world_open(&x.world, "/usr/share/zoneinfo/"))) {
 		snprintf(why, FRONT_WORDS, "/usr/share/zoneinfo: %s", strerror(-*err));
+	} else if (arena_try(read_it, &x)) {
+		x.p->a = NULL;     /* it has gone */
+		*err = -ENOMEM;
+		snprintf(why, FRONT_WORDS, "no memory for the policy; the one before it stays");
 	} else {
-		bundle_serve(b, &world.policy, &served);
-		name = bundle_file(b, 0, &bytes, &len);
-		p->policy = policy_load(p->a, text, name, bytes, len, &served, d);
-		if (!p->policy) {
-			*err = -EINVAL;
-			first_error(d, text, why);
-		}
+		*err = x.err;
 	}
-	world_close(&world);
-	if (*err)
-		return front_policy_free(p);
-	finish(p);
-	return p;
+	world_close(&x.world);
+	return *err ? front_policy_free(x.p) : x.p;
 }
 
 struct front_policy *

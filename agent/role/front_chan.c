@@ -324,6 +324,21 @@ queue_message(struct front *f, struct ipc_in *in)
 	return -EBADMSG;
 }
 
+struct taking {
+	int (*take)(struct front *, struct ipc_in *);
+	struct front *f;
+	struct ipc_in *in;
+	int err;
+};
+
+static void
+take_one(void *arg)
+{
+	struct taking *x = arg;
+
+	x->err = x->take(x->f, x->in);
+}
+
 /* Takes a few messages of a channel. */
 static void
 read_some(struct front *f, int chan, const char *who, int (*take)(struct front *, struct ipc_in *))
@@ -340,8 +355,14 @@ read_some(struct front *f, int chan, const char *who, int (*take)(struct front *
 			f->gone = true;
 			return;
 		}
-		if (err > 0)
-			err = take(f, &in);
+		if (err > 0) {
+			struct taking x = {take, f, &in, 0};
+
+			err = arena_try(take_one, &x) ? -ENOMEM : x.err;
+			/* half of it may have been done */
+			if (err == -ENOMEM)
+				f->gone = true;
+		}
 		if (err < 0)
 			log_say(LOG_IS_WARNING, NULL, "a message of the %s cannot be read: %s", who, strerror(-err));
 		ipc_free(&in);
@@ -362,10 +383,11 @@ send_parent(struct front *f, uint32_t type, uint32_t id, const void *body)
 {
 	int err = ipc_send_wait(f->opt->parent, type, id, &mail_tell_shape[type], body, NULL, 0, 1000);
 
-	if (err == -EPIPE || err == -ECONNRESET)
-		f->gone = true;
-	else if (err)
+	if (err && err != -EPIPE && err != -ECONNRESET)
 		log_say(LOG_IS_WARNING, NULL, "the parent cannot be told: %s", strerror(-err));
+	/* it waits for what became of a policy */
+	if (err == -EPIPE || err == -ECONNRESET || (err && err != -ETIMEDOUT && type == MAIL_TAKEN))
+		f->gone = true;
 }
 
 static void

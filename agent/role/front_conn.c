@@ -414,6 +414,16 @@ turn_away(struct front *f, int fd, uint32_t uid, const char *why)
 	close(fd);
 }
 
+static void
+session_new(void *arg)
+{
+	struct front_conn *c = arg;
+
+	c->sa = arena_new();
+	arena_keep(c->sa);
+	c->session = mail_session_new(c->sa);
+}
+
 static bool
 fill(struct front_conn *c)
 {
@@ -428,10 +438,8 @@ fill(struct front_conn *c)
 	c->s = smtp_server_new(&o);
 	if (!c->s)
 		return false;
-	if (c->p->per_connection) {
-		c->sa = arena_new();
-		c->session = mail_session_new(c->sa);
-	}
+	if (c->p->per_connection && arena_try(session_new, c))
+		return false;
 	e.data.u64 = epoll_id(c);
 	return !epoll_ctl(f->epoll, EPOLL_CTL_ADD, c->fd, &e);
 }
@@ -480,5 +488,5 @@ front_conn_begin(struct front *f, int fd, bool tcp)
 		if (n)
 			smtp_server_feed(c->s, f->buf, n, f->now);
 	}
-	front_conn_turn(c);
+	front_run(c);
 }

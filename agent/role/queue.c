@@ -15,7 +15,7 @@
 #include "world/bundle.h"
 #include "world/world.h"
 
-enum { SCRATCH = 256 << 10 };
+enum { SCRATCH = 256 << 10, SHORT_MS = 20 };
 
 static uint64_t
 clock_ms(clockid_t id)
@@ -63,64 +63,112 @@ queue_application(const struct queue *q, const char *name)
 	return NULL;
 }
 
-const char *
-queue_route(struct queue *q, const char *application, const char *recipient)
-{
+struct asked {
+	struct queue *q;
+	const char *application, *recipient;
 	struct mail_route way;
+};
+
+static void
+route(void *arg)
+{
+	struct asked *x = arg;
+	struct queue *q = x->q;
+
+	if (!q->scratch) {
+		q->scratch = arena_new();
+		arena_keep(q->scratch);
+	}
+	mail_route(q->scratch, q->policy.p, queue_application(q, x->application), x->recipient, q->now / 1000,
+	    &x->way);
+}
+
+int
+queue_route(struct queue *q, const char *application, const char *recipient, const char **relay)
+{
+	struct asked x = {q, application, recipient, {0}};
 
 	if (q->scratch && arena_used(q->scratch) > SCRATCH)
 		q->scratch = arena_free(q->scratch);
-	if (!q->scratch)
-		q->scratch = arena_new();
-	mail_route(q->scratch, q->policy.p, queue_application(q, application), recipient, q->now / 1000, &way);
-	return way.relay ? way.relay->meta.name : NULL;
+	if (arena_try(route, &x))
+		return -ENOMEM;
+	*relay = x.way.relay ? x.way.relay->meta.name : NULL;
+	return 0;
 }
 
 /* ---- the policy ----------------------------------------------------------------------- */
+
+/* A policy being read. */
+struct reading {
+	const uint8_t *map;
+	size_t n;
+	struct world world;
+	struct arena *a;
+	struct policy *p;
+	int err;
+	char *why;                 /* 512 bytes */
+};
+
+/* As far as memory is from arenas. */
+static void
+policy_read(void *arg)
+{
+	struct reading *x = arg;
+	struct policy_world served;
+	struct bundle *b;
+	struct diags *d;
+	const char *bytes, *name;
+	uint8_t *copy;
+	size_t len;
+
+	x->a = arena_new();
+	d = diags_new(x->a);
+	/* the policy's texts point into its files */
+	copy = arena_alloc(x->a, x->n + 1);
+	memcpy(copy, x->map, x->n);
+	x->err = bundle_read(x->a, copy, x->n, &b);
+	if (x->err) {
+		snprintf(x->why, 512, "the policy's bundle: %s", strerror(-x->err));
+		return;
+	}
+	bundle_serve(b, &x->world.policy, &served);
+	name = bundle_file(b, 0, &bytes, &len);
+	x->p = policy_load(x->a, text_set_new(x->a), name, bytes, len, &served, d);
+	if (!x->p) {
+		x->err = -EINVAL;
+		snprintf(x->why, 512, "%s", d->n ? d->v[0].message : "the policy has errors");
+	}
+}
 
 /* Goes over to the policy in a sealed bundle, or stays with what there is. */
 static int
 policy_take(struct queue *q, int fd, const char *host, char why[512])
 {
-	struct arena *a = arena_new();
-	struct diags *d = diags_new(a);
-	struct world world = {.dir = -1};
-	struct policy_world served;
-	struct bundle *b;
-	struct policy *p = NULL;
-	const uint8_t *map = NULL;
-	const char *bytes, *name;
-	size_t n = 0, len;
-	int err = ipc_map(fd, BUNDLE_MOST, &map, &n);
-	uint8_t *copy;
+	struct reading x = {.world.dir = -1, .why = why};
+	int err = ipc_map(fd, BUNDLE_MOST, &x.map, &x.n);
 
-	if (!err) {
-		/* the policy's texts point into its files */
-		copy = arena_alloc(a, n + 1);
-		memcpy(copy, map, n);
-		ipc_unmap(map, n);
-		err = bundle_read(a, copy, n, &b);
-	}
 	if (err) {
 		snprintf(why, 512, "the policy's bundle: %s", strerror(-err));
-	} else if ((err = world_open(&world, "/usr/share/zoneinfo/"))) {
-		snprintf(why, 512, "/usr/share/zoneinfo: %s", strerror(-err));
-	} else {
-		bundle_serve(b, &world.policy, &served);
-		name = bundle_file(b, 0, &bytes, &len);
-		p = policy_load(a, text_set_new(a), name, bytes, len, &served, d);
-		if (!p) {
-			err = -EINVAL;
-			snprintf(why, 512, "%s", d->n ? d->v[0].message : "the policy has errors");
-		}
+		return err;
 	}
-	world_close(&world);
+	err = world_open(&x.world, "/usr/share/zoneinfo/");
+	if (err)
+		snprintf(why, 512, "/usr/share/zoneinfo: %s", strerror(-err));
+	else if (arena_try(policy_read, &x)) {
+		x.a = NULL;        /* it has gone */
+		err = -ENOMEM;
+		snprintf(why, 512, "no memory for the policy; the one before it stays");
+	} else {
+		err = x.err;
+	}
+	ipc_unmap(x.map, x.n);
+	world_close(&x.world);
 	if (err) {
-		arena_free(a);
+		arena_free(x.a);
 		return err;
 	}
 	arena_free(q->policy.a);
-	q->policy = (struct queue_policy){.a = a, .p = p};
+	q->policy = (struct queue_policy){.a = x.a, .p = x.p};
 	snprintf(q->policy.host, sizeof q->policy.host, "%s", host);
 	/* what is queued may go another way now */
 	q->scan = 0;
@@ -138,7 +186,7 @@ parent(struct queue *q, struct ipc_in *in)
 	struct mail_taken t = {.text = ""};
 	char why[512] = "";
 	const void *body = NULL;
-	int fd;
+	int fd, err;
 
 	switch ((enum mail_ask)in->type) {
 	case MAIL_POLICY:
@@ -169,7 +217,10 @@ parent(struct queue *q, struct ipc_in *in)
 		t.err = EOPNOTSUPP;
 		break;
 	}
-	return ipc_send_wait(q->opt->parent, MAIL_TAKEN, in->id, &mail_tell_shape[MAIL_TAKEN], &t, NULL, 0, 1000);
+	err = ipc_send_wait(q->opt->parent, MAIL_TAKEN, in->id, &mail_tell_shape[MAIL_TAKEN], &t, NULL, 0, 1000);
+	/* the parent waits for what became of a policy: who cannot tell it begins anew */
+	q->leave |= err && err != -ETIMEDOUT;
+	return err;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
@@ -182,7 +233,7 @@ take(struct queue *q, int chan, void (*fn)(struct queue *, struct ipc_in *))
 		struct ipc_in in = {0};
 		int r = ipc_recv(chan, &in);
 
-		if (r == -EAGAIN)
+		if (r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS)
 			return 0;
 		if (r == -EBADMSG || r == -EINTR)
 			continue;
@@ -201,6 +252,13 @@ static bool
 full(int err)
 {
 	return err == -EAGAIN;
+}
+
+/* The machine is short of something for the moment: memory, or descriptors that are under way (unix(7)). */
+static bool
+is_short(int err)
+{
+	return err == -ENOMEM || err == -ENOBUFS || err == -ETOOMANYREFS || err == -EMFILE || err == -ENFILE;
 }
 
 static int
@@ -283,6 +341,7 @@ static int
 run(struct queue *q)
 {
 	int front = 0, relay = 0, err;
+	bool later = false;
 
 	for (;;) {
 		struct pollfd f[4] = {{q->opt->front, POLLIN, 0}, {q->opt->relay, POLLIN, 0},
@@ -295,8 +354,15 @@ run(struct queue *q)
 		/* answers that wait hold what was asked: no more of it then */
 		if (q->nmail >= 2 * QUEUE_MAILS)
 			f[0].events &= ~POLLIN;
-		if (poll(f, 4, wait_ms(q)) < 0 && errno != EINTR)
-			return -errno;
+		int wait = wait_ms(q);
+
+		if (later && (wait < 0 || wait > SHORT_MS))
+			wait = SHORT_MS;
+		if (poll(f, 4, wait) < 0) {
+			if (errno != EINTR && errno != ENOMEM)
+				return -errno;
+			memset(f, 0, sizeof f);
+		}
 		q->now = clock_ms(CLOCK_REALTIME);
 		q->mono = clock_ms(CLOCK_MONOTONIC);
 		if (f[3].revents & POLLIN)
@@ -307,6 +373,8 @@ run(struct queue *q)
 			return 0;
 		if (f[2].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->parent, NULL))
 			return 0;
+		if (q->leave)
+			return -EPIPE;
 		queue_mail_limits(q, false);
 		err = heal(q);
 		if (err)
@@ -315,11 +383,13 @@ run(struct queue *q)
 		queue_commit(q);
 		err = queue_relay_out(q);
 		relay = full(err);
-		if (err && !relay)
+		later = is_short(err);
+		if (err && !relay && !later)
 			return 0;
 		err = queue_front_out(q);
 		front = full(err);
-		if (err && !front)
+		later |= is_short(err);
+		if (err && !front && !is_short(err))
 			return 0;
 		/* front may have a last state to be kept, and closes then */
 		if (q->stopping && ((quiet(q) && !q->nclaim && !q->out &&

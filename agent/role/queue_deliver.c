@@ -38,10 +38,12 @@ look_at(struct queue *q, uint64_t id)
 		return err;
 	for (size_t i = 0; i < m.env.nrcpt; i++) {
 		const struct spool_rcpt *r = &m.env.rcpt[i];
-		const char *way = r->state < SPOOL_DELIVERED ?
-		    queue_route(q, m.env.application, r->address) : NULL;
+		const char *way = NULL;
 		struct queue_relay *to;
 
+		/* without memory it goes the way it had */
+		if (r->state < SPOOL_DELIVERED)
+			(void)queue_route(q, m.env.application, r->address, &way);
 		relay[i] = way && strcmp(way, r->relay) ? way : NULL;
 		any |= relay[i] != NULL;
 		if (r->state == SPOOL_HELD && r->last.text && !strncmp(r->last.text, ALARM, strlen(ALARM)) &&
@@ -100,9 +102,9 @@ is_rerouted(struct queue *q, const struct queue_claim *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const struct spool_rcpt *r = &c->m->env.rcpt[c->which[i]];
-		const char *way = queue_route(q, c->m->env.application, r->address);
+		const char *way = NULL;
 
-		if (way && strcmp(way, r->relay))
+		if (!queue_route(q, c->m->env.application, r->address, &way) && way && strcmp(way, r->relay))
 			return true;
 	}
 	return false;

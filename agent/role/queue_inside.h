@@ -255,9 +255,9 @@ queue_relay_of(struct queue *q, const char *name);
 const struct policy_application *
 queue_application(const struct queue *q, const char *name);
 
-/* Where mail of an application for a recipient goes now; NULL: nowhere. */
-const char *
-queue_route(struct queue *q, const char *application, const char *recipient);
+/* Where mail of an application for a recipient goes now; NULL: nowhere. 0, or -ENOMEM. */
+int
+queue_route(struct queue *q, const char *application, const char *recipient, const char **relay);
 
 /* ---- queue_arrive.c ---------------------------------------------------------------- */
 

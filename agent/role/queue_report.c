@@ -108,7 +108,7 @@ left_out(struct queue *q, const struct queue_about *a, const char *why)
 int
 queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *mail)
 {
-	const char *relay = queue_route(q, a->env->application, a->env->from);
+	const char *relay = NULL;
 	struct buf b = BUF_INIT(REPORT_MOST), orig = BUF_INIT(QUEUE_ORIGINAL + 2);
 	char id[SPOOL_ID_LEN + 1], rid[SPOOL_ID_LEN + 32], help[400];
 	struct smtp_report r = {.host = *q->policy.host ? q->policy.host : "localhost", .id = rid,
@@ -116,8 +116,10 @@ queue_report(struct queue *q, const struct queue_about *a, struct queue_mail *ma
 		.postmaster = q->policy.p->meta.contact, .envid = a->env->envid, .utf8 = a->env->smtputf8,
 		.rcpt = a->rcpt, .nrcpt = a->nrcpt};
 	unsigned left;
-	int err;
+	int err = queue_route(q, a->env->application, a->env->from, &relay);
 
+	if (err)
+		return err;
 	if (!relay)
 		return left_out(q, a, "the policy has no way to the sender");
 	if (!queue_storm_passes(q->storm, a->env->from, q->now / 1000, &left))

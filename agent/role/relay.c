@@ -84,9 +84,13 @@ taken(struct relay *r, uint32_t id, int err, const char *text)
 {
 	struct mail_taken m = {(uint32_t)-err, text};
 
-	if (ipc_send_wait(r->opt->parent, MAIL_TAKEN, id, &mail_tell_shape[MAIL_TAKEN], &m, NULL, 0,
-	    PARENT_MS))
-		log_say(LOG_IS_WARNING, NULL, "the parent takes no answer");
+	int no = ipc_send_wait(r->opt->parent, MAIL_TAKEN, id, &mail_tell_shape[MAIL_TAKEN], &m, NULL, 0, PARENT_MS);
+
+	if (no)
+		log_say(LOG_IS_WARNING, NULL, "the parent takes no answer: %s", strerror(-no));
+	/* it waits for what became of a policy: who cannot tell it begins anew */
+	if (no && no != -ETIMEDOUT && no != -EPIPE)
+		r->gone = true;
 }
 
 static int
@@ -112,8 +116,11 @@ take_policy(struct relay *r, struct ipc_in *in, char why[RELAY_WORDS])
 	else
 		r->host[0] = 0;
 	if (!r->have_policy && ipc_send_wait(r->opt->queue, RELAY_READY, 0, &relay_tell_shape[RELAY_READY],
-	    NULL, NULL, 0, PARENT_MS))
-		log_say(LOG_IS_WARNING, NULL, "the queue takes no word");
+	    NULL, NULL, 0, PARENT_MS)) {
+		/* which would wait for it for ever */
+		log_say(LOG_IS_ERROR, NULL, "the queue takes no word");
+		r->gone = true;
+	}
 	r->have_policy = true;
 	return 0;
 }

@@ -235,20 +235,58 @@ want_of(struct arena *a, const struct policy *p, const struct policy_relay *rela
 	}
 }
 
+/* A policy being read, and what is made of it. */
+struct reading {
+	const uint8_t *map;
+	size_t n;
+	struct world world;
+	struct relay_dest *dest;
+	struct relay_book book;
+	int err;
+	char *why;
+};
+
+static void
+make(struct reading *x, const struct policy *p)
+{
+	for (size_t i = 0; i < p->nrelay; i++) {
+		struct relay_dest *d;
+
+		if (!p->relay[i]->host || !p->relay[i]->nendpoint)
+			continue;
+		d = dest_new(p->relay[i]);
+		d->next = x->dest;
+		x->dest = d;
+	}
+	x->book = (struct relay_book){.a = arena_new()};
+	x->book.want = arena_array(x->book.a, p->nrelay + 1, struct relay_want);
+	for (size_t i = 0; i < p->nrelay; i++)
+		want_of(x->book.a, p, p->relay[i], &x->book.want[x->book.nwant++]);
+	x->book.app = arena_array(x->book.a, p->submission.napplication + 1, struct relay_app);
+	for (size_t i = 0; i < p->submission.napplication; i++) {
+		const struct policy_application *a = p->submission.application[i];
+
+		if (a->credential && a->via)
+			x->book.app[x->book.napp++] = (struct relay_app){
+				arena_str(x->book.a, a->meta.name),
+				arena_str(x->book.a, a->via->meta.name),
+				arena_str(x->book.a, a->credential),
+			};
+	}
+}
+
 /* Takes over the relays of the policy; those that are as they were stay the objects they are. */
 static void
-adopt(struct relay *r, const struct policy *p)
+adopt(struct relay *r, struct reading *x)
 {
 	/* it points into what is taken over */
 	relay_probe_end(r, false);
 	for (struct relay_dest *d = r->dest; d; d = d->next)
 		d->gone = true;
-	for (size_t i = 0; i < p->nrelay; i++) {
-		struct relay_dest *old = r->dest, *d;
+	while (x->dest) {
+		struct relay_dest *old = r->dest, *d = x->dest;
 
-		if (!p->relay[i]->host || !p->relay[i]->nendpoint)
-			continue;
-		d = dest_new(p->relay[i]);
+		x->dest = d->next;
 		while (old && !(old->form && d->form && !strcmp(old->name, d->name) &&
 		    !strcmp(old->form, d->form)))
 			old = old->next;
@@ -261,58 +299,63 @@ adopt(struct relay *r, const struct policy *p)
 		}
 	}
 	r->book.a = arena_free(r->book.a);
-	r->book = (struct relay_book){.a = arena_new()};
-	r->book.want = arena_array(r->book.a, p->nrelay + 1, struct relay_want);
-	for (size_t i = 0; i < p->nrelay; i++)
-		want_of(r->book.a, p, p->relay[i], &r->book.want[r->book.nwant++]);
-	r->book.app = arena_array(r->book.a, p->submission.napplication + 1, struct relay_app);
-	for (size_t i = 0; i < p->submission.napplication; i++) {
-		const struct policy_application *x = p->submission.application[i];
+	r->book = x->book;
+}
 
-		if (x->credential && x->via)
-			r->book.app[r->book.napp++] = (struct relay_app){
-				arena_str(r->book.a, x->meta.name),
-				arena_str(r->book.a, x->via->meta.name),
-				arena_str(r->book.a, x->credential),
-			};
+/* As far as memory is from arenas. */
+static void
+read_it(void *arg)
+{
+	struct reading *x = arg;
+	struct arena *a = arena_new();
+	struct diags *d = diags_new(a);
+	struct policy_world served;
+	struct bundle *b;
+	struct policy *p;
+	const char *bytes, *name;
+	size_t len;
+
+	x->err = bundle_read(a, x->map, x->n, &b);
+	if (x->err) {
+		snprintf(x->why, RELAY_WORDS, "the policy's bundle: %s", strerror(-x->err));
+	} else {
+		bundle_serve(b, &x->world.policy, &served);
+		name = bundle_file(b, 0, &bytes, &len);
+		p = policy_load(a, text_set_new(a), name, bytes, len, &served, d);
+		if (p) {
+			make(x, p);
+		} else {
+			x->err = -EINVAL;
+			snprintf(x->why, RELAY_WORDS, "%s", d->n ? d->v[0].message : "the policy has errors");
+		}
 	}
+	arena_free(a);
 }
 
 int
 relay_book_read(struct relay *r, int fd, char why[RELAY_WORDS])
 {
-	struct arena *a = arena_new();
-	struct diags *d = diags_new(a);
-	struct world world = {.dir = -1};
-	struct policy_world served;
-	struct bundle *b;
-	struct policy *p = NULL;
-	const uint8_t *map = NULL;
-	const char *bytes, *name;
-	size_t n = 0, len;
-	int err = ipc_map(fd, BUNDLE_MOST, &map, &n);
+	struct reading x = {.world.dir = -1, .why = why};
+	int err = ipc_map(fd, BUNDLE_MOST, &x.map, &x.n);
 
-	if (!err)
-		err = bundle_read(a, map, n, &b);
 	if (err) {
 		snprintf(why, RELAY_WORDS, "the policy's bundle: %s", strerror(-err));
-	} else if ((err = world_open(&world, "/usr/share/zoneinfo/"))) {
-		snprintf(why, RELAY_WORDS, "/usr/share/zoneinfo: %s", strerror(-err));
-	} else {
-		bundle_serve(b, &world.policy, &served);
-		name = bundle_file(b, 0, &bytes, &len);
-		p = policy_load(a, text_set_new(a), name, bytes, len, &served, d);
-		if (p) {
-			adopt(r, p);
-		} else {
-			err = -EINVAL;
-			snprintf(why, RELAY_WORDS, "%s", d->n ? d->v[0].message : "the policy has errors");
-		}
+		return err;
 	}
-	world_close(&world);
-	if (map)
-		ipc_unmap(map, n);
-	arena_free(a);
+	err = world_open(&x.world, "/usr/share/zoneinfo/");
+	if (err) {
+		snprintf(why, RELAY_WORDS, "/usr/share/zoneinfo: %s", strerror(-err));
+	} else if (arena_try(read_it, &x)) {
+		/* what was made has gone with its arenas */
+		err = -ENOMEM;
+		snprintf(why, RELAY_WORDS, "no memory for the policy; the one before it stays");
+	} else {
+		err = x.err;
+	}
+	if (!err)
+		adopt(r, &x);
+	ipc_unmap(x.map, x.n);
+	world_close(&x.world);
 	/* what the policy took is not needed between two reloads */
 	malloc_trim(0);
 	return err;

@@ -341,7 +341,7 @@ relay_claim_content(struct relay *r, struct relay_claim *c, struct smtp_client *
 /* ---- telling --------------------------------------------------------------------------------- */
 
 static int
-tell_result(const struct relay *r, const struct relay_claim *c)
+tell_result(const struct relay *r, const struct relay_claim *c, bool words)
 {
 	struct relay_fate_of fate[RELAY_MOST_RCPT];
 	struct relay_result m = {
@@ -352,7 +352,7 @@ tell_result(const struct relay *r, const struct relay_claim *c)
 
 	for (uint32_t i = 0; i < c->s->nrcpt; i++)
 		fate[i] = (struct relay_fate_of){c->one[i].fate, c->one[i].code,
-		    words_of(c, &c->one[i])};
+		    words ? words_of(c, &c->one[i]) : ""};
 	m.rcpt = fate;
 	m.nrcpt = c->s->nrcpt;
 	return ipc_send(r->opt->queue, RELAY_RESULT, 0, &relay_tell_shape[RELAY_RESULT], &m, NULL, 0);
@@ -403,9 +403,12 @@ relay_tell(struct relay *r)
 {
 	for (unsigned i = 0; r->over && i < MOST_TELL; i++) {
 		struct relay_claim *c = r->over;
-		int err = tell_result(r, c);
+		int err = tell_result(r, c, true);
 
-		if (err == -EAGAIN || err == -EPIPE)
+		if (err == -EMSGSIZE)
+			err = tell_result(r, c, false);
+		/* it stays until it is told: the queue waits for it */
+		if (err)
 			return;
 		r->over = c->next;
 		if (!r->over)

@@ -31,8 +31,8 @@ struct trap {
 
 static _Thread_local struct trap *trap;
 
-static _Noreturn void
-no_memory(void)
+_Noreturn void
+arena_no_memory(void)
 {
 	if (!trap)
 		abort();
@@ -103,7 +103,7 @@ arena_new(void)
 	struct arena *a = calloc(1, sizeof *a);
 
 	if (!a)
-		no_memory();
+		arena_no_memory();
 	a->block = FIRST_BLOCK;
 	list(a);
 	return a;
@@ -130,7 +130,7 @@ block_new(struct arena *a, size_t size)
 	struct block *b;
 
 	if (size > SIZE_MAX - sizeof *b || !(b = calloc(1, sizeof *b + size)))
-		no_memory();
+		arena_no_memory();
 	a->used += sizeof *b + size;
 	return b;
 }

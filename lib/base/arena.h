@@ -59,6 +59,10 @@ arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 int
 arena_try(void (*fn)(void *), void *arg);
 
+/* As where the machine has no memory for an arena: said for what another library was refused. */
+_Noreturn void
+arena_no_memory(void);
+
 /* The arena outlives a failure of the arena_try() in which it was made. */
 void
 arena_keep(struct arena *a);

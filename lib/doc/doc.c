@@ -476,8 +476,10 @@ complain(struct parse *p)
 		.bracket = TEXT_NO_SPAN,
 	};
 
-	if (p->yaml.error == YAML_MEMORY_ERROR)
-		abort();
+	if (p->yaml.error == YAML_MEMORY_ERROR) {
+		yaml_parser_delete(&p->yaml);
+		arena_no_memory();
+	}
 	if (p->yaml.error == YAML_READER_ERROR) {
 		/* Its mark is nowhere, and its offset counts bytes. What it
 		 * refuses was refused by scan_bytes(), so this is one more
@@ -507,7 +509,7 @@ run(struct parse *p)
 	bool more = true;
 
 	if (!yaml_parser_initialize(&p->yaml))
-		abort();
+		arena_no_memory();
 	yaml_parser_set_encoding(&p->yaml, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&p->yaml, (const unsigned char *)p->sc.s,
 	    p->sc.n);

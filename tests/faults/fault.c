@@ -11,20 +11,27 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault.h"
 
 static enum fault_kind kind = FAULT_NONE;
 static long at, more, count;
+static int event = -1;         /* an eventfd: nothing but a signal keeps from writing to it */
 static unsigned long failed;
 
 void
@@ -51,21 +58,24 @@ fault_count(void)
 	return count;
 }
 
-enum call { OPEN, MAKE, READ, WRITE, SYNC, NAME, CUT, SPACE, MEMORY, NCALL };
+enum call { OPEN, MAKE, READ, WRITE, SYNC, NAME, CUT, SPACE, MEMORY, SOCKET, TALK, WAIT, NCALL };
+
+enum { FILES = (1 << MEMORY) - 1, ALL = FILES | 1 << SOCKET | 1 << TALK | 1 << WAIT };
 
 /* kind: the calls it applies to, and its errno. */
 static const struct {
 	unsigned calls;
 	int err;
 } row[FAULT_NKIND] = {
-	[FAULT_KILL] = {(1 << MEMORY) - 1, 0},
+	[FAULT_KILL] = {ALL, 0},
 	[FAULT_TORN] = {1 << WRITE, 0},
 	[FAULT_ENOSPC] = {1 << MAKE | 1 << WRITE | 1 << SYNC | 1 << NAME, ENOSPC},
-	[FAULT_EIO] = {(1 << MEMORY) - 1, EIO},
-	[FAULT_EMFILE] = {1 << OPEN | 1 << MAKE, EMFILE},
-	[FAULT_ENOMEM] = {1 << MEMORY | 1 << OPEN | 1 << MAKE | 1 << NAME, ENOMEM},
-	[FAULT_EINTR] = {(1 << MEMORY) - 1, EINTR},
-	[FAULT_SHORT] = {1 << READ | 1 << WRITE, 0},
+	[FAULT_EIO] = {FILES | 1 << TALK, EIO},
+	[FAULT_EMFILE] = {1 << OPEN | 1 << MAKE | 1 << SOCKET, EMFILE},
+	[FAULT_ENOMEM] = {1 << MEMORY | 1 << OPEN | 1 << MAKE | 1 << NAME | 1 << SOCKET | 1 << TALK | 1 << WAIT,
+		ENOMEM},
+	[FAULT_EINTR] = {ALL, EINTR},
+	[FAULT_SHORT] = {1 << READ | 1 << WRITE | 1 << TALK, 0},
 };
 
 /* 1: the fault is met, errno is set; 2: half the bytes, then what the kind says. */
@@ -209,6 +219,165 @@ readdir(DIR *d)
 {
 	REAL(struct dirent *, "readdir", DIR *);
 	return met(READ) == 1 ? NULL : real(d);
+}
+
+/* ---- what the processes of the agent do besides ---- */
+
+int
+open(const char *name, int flags, ...)
+{
+	REAL(int, "open", const char *, int, ...);
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (met(flags & O_CREAT ? MAKE : OPEN))
+		return -1;
+	return real(name, flags, mode);
+}
+
+ssize_t
+read(int fd, void *p, size_t n)
+{
+	REAL(ssize_t, "read", int, void *, size_t);
+	int m = met(READ);
+
+	return m == 1 ? -1 : real(fd, p, n);
+}
+
+/* The log is not what is tried. */
+ssize_t
+write(int fd, const void *p, size_t n)
+{
+	REAL(ssize_t, "write", int, const void *, size_t);
+	if (fd == event && kind != FAULT_KILL && kind != FAULT_EINTR)
+		return real(fd, p, n);
+	return fd != STDERR_FILENO && met(WRITE) == 1 ? -1 : real(fd, p, n);
+}
+
+ssize_t
+pwritev(int fd, const struct iovec *v, int n, off_t off)
+{
+	REAL(ssize_t, "pwritev", int, const struct iovec *, int, off_t);
+	int m = met(WRITE);
+	struct iovec half;
+	ssize_t k;
+
+	if (m == 1)
+		return -1;
+	if (m == 2 && n > 0) {
+		half = (struct iovec){v[0].iov_base, (v[0].iov_len + 1) / 2};
+		v = &half;
+		n = 1;
+	}
+	k = real(fd, v, n, off);
+	if (m == 2 && kind == FAULT_TORN)
+		kill(getpid(), SIGKILL);
+	return k;
+}
+
+int
+socket(int family, int type, int protocol)
+{
+	REAL(int, "socket", int, int, int);
+	return met(SOCKET) ? -1 : real(family, type, protocol);
+}
+
+int
+accept4(int fd, __SOCKADDR_ARG a, socklen_t *n, int flags)
+{
+	REAL(int, "accept4", int, struct sockaddr *, socklen_t *, int);
+	return met(SOCKET) ? -1 : real(fd, a.__sockaddr__, n, flags);
+}
+
+int
+connect(int fd, __CONST_SOCKADDR_ARG a, socklen_t n)
+{
+	REAL(int, "connect", int, const struct sockaddr *, socklen_t);
+	return met(SOCKET) ? -1 : real(fd, a.__sockaddr__, n);
+}
+
+int
+memfd_create(const char *name, unsigned flags)
+{
+	REAL(int, "memfd_create", const char *, unsigned);
+	return met(SOCKET) ? -1 : real(name, flags);
+}
+
+int
+eventfd(unsigned n, int flags)
+{
+	REAL(int, "eventfd", unsigned, int);
+	return met(SOCKET) ? -1 : (event = real(n, flags));
+}
+
+int
+epoll_create1(int flags)
+{
+	REAL(int, "epoll_create1", int);
+	return met(SOCKET) ? -1 : real(flags);
+}
+
+ssize_t
+send(int fd, const void *p, size_t n, int flags)
+{
+	REAL(ssize_t, "send", int, const void *, size_t, int);
+	int m = met(TALK);
+
+	return m == 1 ? -1 : real(fd, p, m == 2 && n > 1 ? n / 2 : n, flags);
+}
+
+ssize_t
+recv(int fd, void *p, size_t n, int flags)
+{
+	REAL(ssize_t, "recv", int, void *, size_t, int);
+	int m = met(TALK);
+
+	return m == 1 ? -1 : real(fd, p, m == 2 && n > 1 ? n / 2 : n, flags);
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *h, int flags)
+{
+	REAL(ssize_t, "sendmsg", int, const struct msghdr *, int);
+	return met(TALK) == 1 ? -1 : real(fd, h, flags);
+}
+
+ssize_t
+recvmsg(int fd, struct msghdr *h, int flags)
+{
+	REAL(ssize_t, "recvmsg", int, struct msghdr *, int);
+	return met(TALK) == 1 ? -1 : real(fd, h, flags);
+}
+
+int
+poll(struct pollfd *p, nfds_t n, int ms)
+{
+	REAL(int, "poll", struct pollfd *, nfds_t, int);
+	return met(WAIT) ? -1 : real(p, n, ms);
+}
+
+int
+epoll_wait(int fd, struct epoll_event *e, int n, int ms)
+{
+	REAL(int, "epoll_wait", int, struct epoll_event *, int, int);
+	return met(WAIT) ? -1 : real(fd, e, n, ms);
+}
+
+int
+epoll_ctl(int fd, int op, int which, struct epoll_event *e)
+{
+	REAL(int, "epoll_ctl", int, int, int, struct epoll_event *);
+	return met(WAIT) ? -1 : real(fd, op, which, e);
+}
+
+void *
+mmap(void *where, size_t n, int prot, int flags, int fd, off_t off)
+{
+	REAL(void *, "mmap", void *, size_t, int, int, int, off_t);
+	return fd >= 0 && met(MEMORY) ? MAP_FAILED : real(where, n, prot, flags, fd, off);
 }
 
 /* glibc's own names, since dlsym(3) itself asks for memory. */
