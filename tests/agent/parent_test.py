@@ -721,8 +721,7 @@ def without_a_root_parent_it_works_the_same():
         os.chown(x, 65534, 65534)
     # as installed: for all to read, which the build's folder need not be
     (d / 'sbin').mkdir()
-    for name in ('mailreeved', 'mailreeve-relay'):
-        rig.shutil.copy(os.path.join(os.path.dirname(DAEMON), name), d / 'sbin')
+    rig.shutil.copy(DAEMON, d / 'sbin' / 'mailreeved')
     a.daemon = str(d / 'sbin' / 'mailreeved')
     a.start(prefix=['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all,+net_admin',
                     '--inh-caps=-all,+net_admin', '--ambient-caps=-all,+net_admin', '--no-new-privs'])
