@@ -138,6 +138,8 @@ struct mail {
 	int local;                 /* the unix socket; -1 */
 	uint32_t policy_id[3];     /* queue, relay, front: MAIL_POLICY not answered */
 	char taken[3][400];        /* why the last was not taken; "" */
+	uint64_t again_at;         /* it is told again: who lacked memory may have it then; 0 */
+	uint64_t again_wait;       /* monotonic microseconds, as again_at; doubles */
 	char trouble[512];         /* "" */
 	char credential_why[1200];
 	uint64_t credentials_read; /* when; microseconds since 1970 */

@@ -24,6 +24,8 @@
 enum {
 	STOP_US = 12 * 1000000,
 	BIND_US = 5 * 1000000,     /* between two tries */
+	AGAIN_US = 5 * 1000000,    /* until a policy that was not taken is told again; doubles */
+	AGAIN_MOST_US = 300 * 1000000,
 	NAMES_TICKS = 60,
 	MOST_FDS = 2 + MAIL_LISTENERS + 1,
 };
@@ -329,6 +331,18 @@ wanted(struct parent *p, const struct apply_host *h)
 
 /* ---- what the roles tell --------------------------------------------------------------------------------- */
 
+/* A want of the moment passes; what a role cannot understand it never will. */
+static void
+again_later(struct mail *m, int err)
+{
+	if (err != ENOMEM && err != EMFILE && err != ENFILE && err != EAGAIN && err != ENOBUFS)
+		return;
+	m->again_wait = m->again_wait ? 2 * m->again_wait : AGAIN_US;
+	if (m->again_wait > AGAIN_MOST_US)
+		m->again_wait = AGAIN_MOST_US;
+	m->again_at = now_us(CLOCK_MONOTONIC) + m->again_wait;
+}
+
 static void
 taken(struct parent *p, struct role *r, struct ipc_in *in)
 {
@@ -356,7 +370,11 @@ taken(struct parent *p, struct role *r, struct ipc_in *in)
 		if (all[i] == r && m->policy_id[i] == in->id) {
 			snprintf(m->taken[i], sizeof m->taken[i], "%s", t->err ? text : "");
 			m->policy_id[i] = 0;
+			if (t->err)
+				again_later(m, (int)t->err);
 		}
+	if (!*m->taken[0] && !*m->taken[1] && !*m->taken[2])
+		m->again_at = m->again_wait = 0;
 }
 
 static void
@@ -712,6 +730,11 @@ mail_tick(struct parent *p)
 		local_close(p);
 	if (m->bind_at && now_us(CLOCK_MONOTONIC) >= m->bind_at && listen_all(p))
 		stop(p);           /* started again with the new listener */
+	if (m->again_at && now_us(CLOCK_MONOTONIC) >= m->again_at) {
+		m->again_at = 0;
+		if (m->number)
+			send_policy(p);
+	}
 	if (m->front.chan >= 0 && p->ticks % NAMES_TICKS == 0)
 		look_up(p);
 }

@@ -195,6 +195,8 @@ one(struct starter *s, struct ipc_in *in)
 	} else if (in->type == START_GIVE) {
 		for (uint32_t i = 0; i < in->nfd && s->nfd < START_MOST_FDS; i++)
 			s->fd[s->nfd++] = ipc_take(in, i);
+	} else if (!body) {
+		d.err = EBADMSG;       /* the others have one */
 	} else if (in->type == START_ROLE) {
 		start(s, body, &d);
 		drop_fds(s);

@@ -1,4 +1,5 @@
 /* The two channels: what is told and asked, windows kept. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -440,6 +441,7 @@ take_policy(struct front *f, struct ipc_in *in, const struct mail_policy *m)
 	int fd = ipc_take(in, 0), err = fd < 0 ? -EBADF : 0;
 	struct front_policy *p = fd < 0 ? NULL : front_policy_read(fd, &err, why);
 
+	assert(m);
 	if (fd >= 0)
 		close(fd);
 	if (!p) {

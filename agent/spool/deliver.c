@@ -401,6 +401,7 @@ expire(struct spool *s, struct entry *e)
 	for (size_t i = 0; !r && i < n; i++) {
 		struct part *p = part_named(e, m.env.rcpt[which[i]].relay);
 
+		assert(p);                 /* as above */
 		p->pending -= p->pending > 0;
 		if (!p->pending)
 			part_put(p, 0);

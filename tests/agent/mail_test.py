@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import shutil
 import signal
 import smtplib
@@ -334,6 +335,25 @@ def another_policy_takes_queued_mail_along():
     a.end()
     relay.stop()
     other.stop()
+
+
+def a_policy_for_which_a_role_has_no_memory_is_told_again():
+    a = agent().begin()
+    pid = a.roles()['front']
+    size = int(re.search(r'VmSize:\s+(\d+)', pathlib.Path(f'/proc/{pid}/status').read_text())[1]) << 10
+    most = resource.prlimit(pid, resource.RLIMIT_AS)[1]
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, most))
+    # one that takes some megabytes to read
+    a.write_mail(extra='networks:\n' + ''.join(f'  n{i}: {{ranges: [10.{i >> 8}.{i & 255}.0/24], families: ipv4}}\n'
+                                               for i in range(4000)))
+    verdict(a.ctl('apply').status == 0, 'applied', a.said())
+    verdict(wait_for(lambda: 'memory' in a.status()['mail']['trouble'], 60, 0.2), 'front lacks memory: said',
+            (a.status(), a.said()[-2000:]))
+    verdict(a.roles().get('front') == pid and send('<meanwhile@test>')[0] == 250, 'it goes on with the one before')
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    verdict(wait_for(lambda: not a.status()['mail']['trouble'], 90, 0.5), 'and takes it when it can', a.status())
+    verdict(a.roles().get('front') == pid and send('<then@test>')[0] == 250, 'by itself', a.said()[-2000:])
+    a.end()
 
 
 def without_a_submission_no_role_runs():
