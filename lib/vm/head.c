@@ -75,7 +75,7 @@ head_payload(struct exec *x, uint32_t i, const struct nl_expr *e)
 	if (e->u.payload.sreg != NL_NO_REG) {
 		if (base == BASE_NETWORK) {
 			c.src4 = c.dst4 = c.src6 = c.dst6 = LOST;
-			return o >= 10 && o + n <= 12 ? rule_go(x, i + 1) : rule_change(x, i, &c);
+			return o >= 10 && o <= 12 && n <= 12 - o ? rule_go(x, i + 1) : rule_change(x, i, &c);
 		}
 		if (base == BASE_TRANSPORT && o < 4) {
 			c.sport = c.dport = LOST;
@@ -90,6 +90,8 @@ head_payload(struct exec *x, uint32_t i, const struct nl_expr *e)
 	if (base == BASE_TRANSPORT && o <= 13 && o + n > 13 && case_protocols(x, case_is_tcp) < 0)
 		return case_by_protocol(x, i, case_is_tcp);
 	b = reg_clear(x, e->u.payload.dreg, n);
+	if (!b)
+		reg_lost(x, e->u.payload.dreg, n, i);
 	for (uint32_t j = 0; b && j < n; j++) {
 		if (base == BASE_NETWORK)
 			head_network(x, &b[j], o + j, i);

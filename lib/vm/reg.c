@@ -10,15 +10,19 @@ enum { LITTLE = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ };
 bool
 reg_fits(unsigned r, uint32_t n)
 {
-	return r != NL_NO_REG && 4 * r + n <= 4 * NL_REGS;
+	/* a dump may hold any number */
+	return r != NL_NO_REG && r <= NL_REGS && n <= 4 * (NL_REGS - r);
 }
 
 /* n bytes and the zeros to the end of the word; NULL: no such register. */
 struct sym *
 reg_clear(struct exec *x, unsigned r, uint32_t n)
 {
-	uint32_t whole = (n + 3) / 4 * 4;
+	uint32_t whole;
 
+	if (!reg_fits(r, n))
+		return NULL;
+	whole = (n + 3) / 4 * 4;
 	if (!reg_fits(r, whole))
 		return NULL;
 	memset(x->reg + 4 * r, 0, whole * sizeof *x->reg);
