@@ -112,7 +112,7 @@ front_admit_mail(struct front_conn *c, const struct smtp_server_event *e)
 	case FRONT_DOMAIN_FINE:
 		break;
 	}
-	if (c->u->bytes + e->mail.size > FRONT_BYTES_EACH && c->u->bytes) {
+	if (c->u->bytes && (c->u->bytes > FRONT_BYTES_EACH || e->mail.size > FRONT_BYTES_EACH - c->u->bytes)) {
 		f->count.deferred++;
 		answer(c, 452, "4.3.1", "messages of this user that are under way take too much; send it "
 		    "again later");

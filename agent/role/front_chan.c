@@ -157,7 +157,6 @@ tell_one(struct front *f, struct front_conn *c)
 			const struct front_settled no = {.code = 554, .enhanced = "5.3.4",
 			    .text = "the envelope is too large"};
 
-			front_drop(f, m->token);
 			front_msg_settled(c, &no);
 			err = 0;
 		}

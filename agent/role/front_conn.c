@@ -328,7 +328,9 @@ front_conn_tick(struct front_conn *c)
 		c->name = FRONT_NAME_NOT_NOW;
 		front_run(c);
 	}
-	if (c->m.at == FRONT_AT_SEALED && f->now - c->m.since >= FRONT_SETTLE_MS) {
+	/* since: of its seal, or of its end, which waits for a file */
+	if (c->m.at >= FRONT_AT_END && f->now - c->m.since >= (f->opt->settle_ms ? f->opt->settle_ms :
+	    FRONT_SETTLE_MS)) {
 		const struct front_settled late = {.code = 451, .enhanced = "4.4.1",
 		    .text = "the queue does not answer; send it again later"};
 

@@ -138,7 +138,8 @@ struct front_msg {
 	struct iovec iov[FRONT_IOV]; /* and behind it what lies in the shared buffer */
 	int niov;
 	size_t pending;            /* bytes in iov */
-	uint64_t counted;          /* bytes on the user's account */
+	uint64_t came;             /* bytes of content */
+	uint64_t counted;          /* bytes on the user's account: these, or what SIZE= said if that is more */
 	/* its content */
 	struct smtp_header *header; /* until the block is whole */
 	size_t fed;                /* of it */

@@ -45,6 +45,9 @@ front_msg_begin(struct front_conn *c, const struct smtp_server_event *e)
 	m->envid = e->mail.envid ? strdup(e->mail.envid) : NULL;
 	m->p = front_policy_ref(c->f->p);
 	m->at = FRONT_AT_MAIL;
+	/* the queue will keep room for what was said, so it is on the user's account from now on */
+	m->counted = e->mail.size < FRONT_BYTES_EACH ? e->mail.size : FRONT_BYTES_EACH;
+	c->u->bytes += m->counted;
 	if (m->from && (m->envid || !e->mail.envid))
 		return true;
 	front_msg_forget(c);
@@ -85,8 +88,8 @@ front_msg_forget(struct front_conn *c)
 {
 	struct front_msg *m = &c->m;
 
-	/* after its seal it is the queue's, and the answer finds nobody */
-	if (m->token && m->at != FRONT_AT_SEALED && !m->ask)
+	/* after its whole seal it is the queue's, and the answer finds nobody */
+	if (m->token && (m->at != FRONT_AT_SEALED || m->sealed < m->nto) && !m->ask)
 		front_drop(c->f, m->token);
 	if (m->fd >= 0)
 		close(m->fd);
@@ -331,8 +334,11 @@ body(struct front_conn *c, const char *p, size_t n)
 static void
 charge(struct front_conn *c, size_t n)
 {
-	c->m.counted += n;
-	c->u->bytes += n;
+	c->m.came += n;
+	if (c->m.came <= c->m.counted)
+		return;
+	c->u->bytes += c->m.came - c->m.counted;
+	c->m.counted = c->m.came;
 	if (c->u->bytes > FRONT_BYTES_EACH)
 		front_refuse(c, 452, "4.3.1", "messages of this user that are under way take too much; "
 		    "send it again later");

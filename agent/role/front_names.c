@@ -121,8 +121,11 @@ front_domain_look(struct front_conn *c, const char *address, bool sender, struct
 	enum front_name is;
 	char name[256];
 
-	if (!mx && !(sender && p->submission.sender_domain_resolvable))
+	if (!mx && !(sender && p->submission.sender_domain_resolvable)) {
+		/* another policy came while it was asked for: what comes is not the next one's answer */
+		c->waits = FRONT_WAITS_NOT;
 		return FRONT_DOMAIN_FINE;
+	}
 	if (!mail_address_read(address, strlen(address), true, &a, NULL) || a.literal ||
 	    a.ndomain >= sizeof name)
 		return FRONT_DOMAIN_FINE;

@@ -103,6 +103,7 @@ struct role_front {
 	gid_t gid;
 	unsigned most_connections; /* 0: 512, fewer where descriptors are few */
 	unsigned command_ms;       /* until a command is whole; 0: five minutes */
+	unsigned settle_ms;        /* until the queue has answered the end of a message; 0: 9.5 minutes */
 	bool no_jail;              /* for debuggers: give up nothing */
 };
 

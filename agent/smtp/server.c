@@ -494,7 +494,10 @@ smtp_server_next(struct smtp_server *s, uint64_t now)
 void
 smtp_server_limit(struct smtp_server *s, uint64_t octets)
 {
-	assert(s->mail && s->at != AT_DATA);
+	assert(s->at != AT_DATA);
+	/* the answer to MAIL may have been the last before the end: of the service, or for want of memory */
+	if (!s->mail)
+		return;
 	s->limit = s->o.size && (!octets || s->o.size < octets) ? s->o.size : octets;
 }
 

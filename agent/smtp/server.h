@@ -130,7 +130,8 @@ void
 smtp_server_next(struct smtp_server *s, uint64_t now);
 
 /* From the answer to MAIL until the end of its transaction: at most so many octets
- * (the relay's limit), 552 5.3.4 after them. 0: the option's. */
+ * (the relay's limit), 552 5.3.4 after them. 0: the option's. Nothing where the
+ * session ended with that answer. */
 void
 smtp_server_limit(struct smtp_server *s, uint64_t octets);
 

@@ -1,7 +1,7 @@
 /*
  * front_rig: the role front in a child, jailed, with this process as its queue and its parent.
  *
- *	front_rig DIR POLICY [PORT [MOST_CONNECTIONS [COMMAND_MS]]]
+ *	front_rig DIR POLICY [PORT [MOST_CONNECTIONS [COMMAND_MS [SETTLE_MS]]]]
  *
  * Messages come to rest as DIR/ID; what was kept is DIR/windows. Lines of standard input steer it:
  *
@@ -10,6 +10,7 @@
  *	answer CODE ENHANCED TEXT    to every seal from now on
  *	hold | go            seals wait for their answer | get it
  *	errno N              every ARRIVE fails so; 0: none does
+ *	silent N             1: no ARRIVE is answered
  *	domain NAME N        how a name resolves (enum front_name); -1: no answer. Others: MX
  *	count | stop | stat | limit FD
  *
@@ -61,6 +62,7 @@ struct rig {
 	uint64_t held[MOST_HELD];
 	unsigned nheld;
 	uint32_t err;
+	unsigned silent;
 	struct { char name[256]; int answer; } domain[MOST_DOMAINS];
 	unsigned ndomain;
 	struct apply_name name[MOST_NAMES];
@@ -159,6 +161,8 @@ arrive(struct rig *r, const struct front_arrive *a)
 	char name[24];
 	int fd;
 
+	if (r->silent)
+		return;
 	if (r->err) {
 		send_front(r, FRONT_ARRIVED, &t, NULL);
 		return;
@@ -460,7 +464,7 @@ command(struct rig *r, char *line)
 		for (unsigned i = 0; i < r->nheld; i++)
 			settle(r, r->held[i]);
 		r->nheld = 0;
-	} else if (sscanf(line, "errno %u", &r->err) == 1) {
+	} else if (sscanf(line, "errno %u", &r->err) == 1 || sscanf(line, "silent %u", &r->silent) == 1) {
 	} else if (sscanf(line, "domain %255s %d", a, &n) == 2 && r->ndomain < MOST_DOMAINS) {
 		snprintf(r->domain[r->ndomain].name, sizeof a, "%s", a);
 		r->domain[r->ndomain++].answer = n;
@@ -542,7 +546,8 @@ main(int argc, char **argv)
 		    .parent = p[1], .diag = peer_open(), .cgroup = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY),
 		    .proc = open("/proc", O_PATH | O_DIRECTORY), .uid = geteuid(), .gid = getegid(),
 		    .most_connections = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0,
-		    .command_ms = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0};
+		    .command_ms = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0,
+		    .settle_ms = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0};
 		close(q[0]);
 		close(p[0]);
 		close(STDIN_FILENO);

@@ -45,11 +45,12 @@ WEB = """  applications:
 
 
 class Front:
-    def __init__(self, rig, folder, policy=HEAD + WEB, users=None, most=0, command_ms=0, nofile=0):
+    def __init__(self, rig, folder, policy=HEAD + WEB, users=None, most=0, command_ms=0, nofile=0,
+                 settle_ms=0):
         self.dir = pathlib.Path(folder)
         self.policy = self.dir / "policy.yaml"
         self.policy.write_text(policy)
-        command = [rig, str(self.dir), str(self.policy), "0", str(most), str(command_ms)]
+        command = [rig, str(self.dir), str(self.policy), "0", str(most), str(command_ms), str(settle_ms)]
         if nofile:
             command = ["prlimit", f"--nofile={nofile}:{nofile}", *command]
         self.log = open(self.dir / "log", "a+")

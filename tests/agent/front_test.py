@@ -455,6 +455,28 @@ def queue_answers():
         seal = [x for x in f.quiet(0.5) if x.get("tell") == "seal"][-1]
         r.same("all are there, in order", [x["address"] for x in seal["to"]], to)
         c.close()
+    with front(settle_ms=300) as f, r.part("a queue that is silent is a deferral, at the end of a message, too"):
+        f.say("silent 1")
+        f.count()
+        c = Client(f.port)
+        r.same("no file comes", c.message(PLAIN)[1][:9], "451 4.4.1")
+        r.same("and the connection goes on", c.say("NOOP")[0], "250")
+        c.close()
+
+
+def room():
+    with front() as f, r.part("RFC 1870: what SIZE= has the queue keep room for is on the user's account"):
+        many = [Client(f.port) for _ in range(28)]
+        mail = "MAIL FROM:<a@example.org> SIZE="
+        for c in many:
+            c.say("EHLO x")
+        r.same("1 GiB in all", [c.say(mail + "40000000")[0] for c in many], ["250"] * 26 + ["452"] * 2)
+        r.same("a small one is taken still", many[26].say(mail + "1000")[0], "250")
+        r.same("given up", many[0].say("RSET")[0], "250")
+        r.same("there is room", many[27].say(mail + "40000000")[0], "250")
+        r.same("and none beyond", many[0].say(mail + "40000000")[0], "452")
+        for c in many:
+            c.close()
 
 
 def names():
@@ -571,7 +593,7 @@ def stop():
 
 
 PARTS = [real_clients, sendmail, unknown, two_cgroups, two_users, verdicts, header, smuggling, early, pipelined,
-         queue_answers, names, reload, windows, stop]
+         queue_answers, room, names, reload, windows, stop]
 
 
 def main():

@@ -751,6 +751,26 @@ rfc5321_3_8_shutdown_at_each_place(void **state)
 	}
 }
 
+/* The policy takes its time with MAIL, and the service ends meanwhile. */
+static void
+rfc5321_3_8_shutdown_while_mail_is_judged(void **state)
+{
+	struct session t = begin(NULL);
+	char mail[] = "MAIL FROM:<a@b.c>\r\n";
+
+	(void)state;
+	talk(&t, "EHLO c|");
+	smtp_server_feed(t.s, mail, sizeof mail - 1, t.now);
+	assert_int_equal(smtp_server_event(t.s)->is, SMTP_SERVER_MAIL);
+	smtp_server_shutdown(t.s, t.now);
+	smtp_server_answer(t.s, 250, NULL, NULL, t.now);
+	smtp_server_limit(t.s, 10);
+	drain(&t);
+	log_close(&t);
+	assert_string_equal(text(&t.log), "connect reset(shutdown) close(shutdown)");
+	finish(&t);
+}
+
 static void
 a_client_that_is_gone_leaves_no_half_message(void **state)
 {
@@ -863,6 +883,7 @@ main(void)
 		cmocka_unit_test(who_does_not_read_is_given_up),
 		cmocka_unit_test(a_slow_answer_stops_the_clock_and_holds_input_back),
 		cmocka_unit_test(rfc5321_3_8_shutdown_at_each_place),
+		cmocka_unit_test(rfc5321_3_8_shutdown_while_mail_is_judged),
 		cmocka_unit_test(a_client_that_is_gone_leaves_no_half_message),
 		cmocka_unit_test(rfc5321_3_1_connect_refused),
 		cmocka_unit_test(offers_follow_the_options),
