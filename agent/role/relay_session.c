@@ -559,6 +559,7 @@ on_failed(struct relay_conn *c, const struct smtp_client_event *event)
 static bool
 content(struct relay_conn *c, struct relay_claim *m)
 {
+	const struct smtp_client_event *e;
 	char words[RELAY_WORDS];
 	int err;
 
@@ -572,7 +573,9 @@ content(struct relay_conn *c, struct relay_claim *m)
 		    strerror(-err));
 		cut(c, words);
 	}
-	return err || m->ended;
+	/* a session that failed of it has its say at once: nobody else would wake it */
+	e = smtp_client_event(c->c);
+	return err || m->ended || (e && e->is == SMTP_CLIENT_FAILED);
 }
 
 bool

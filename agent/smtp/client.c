@@ -427,8 +427,11 @@ smtp_client_feed(struct smtp_client *c, const char *p, size_t n, uint64_t now)
 	}
 	if (!c->unasked)
 		c->awaited--;
-	/* More bytes, and nothing that they could answer. */
-	if (!c->awaited && k < n && c->reply.code != 421 && c->at != SMTP_AT_QUIT) {
+	/* More bytes, and nothing that they could answer. A message's answer counts all the same, else it would
+	   be sent twice; none follows it. */
+	if (!c->awaited && k < n && c->at == SMTP_AT_IDLE && c->nflight && c->flight[0].at == SMTP_AT_DOT) {
+		c->stale = true;
+	} else if (!c->awaited && k < n && c->reply.code != 421 && c->at != SMTP_AT_QUIT) {
 		client_fail(c, n - k >= 3 && !memcmp(p + k, "421", 3) ? SMTP_FAIL_SHUT :
 		    SMTP_FAIL_UNASKED, false);
 		return k;

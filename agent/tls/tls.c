@@ -29,6 +29,7 @@ struct tls {
 	SSL *ssl;
 	BIO *in, *out;             /* owned by ssl */
 	enum tls_state state;
+	bool over;                 /* no more comes from the network */
 	char why[TLS_MOST_WHY];
 	char fingerprint[2 * 32 + 1];
 	char name[256];            /* that the certificate should bear */
@@ -523,14 +524,23 @@ tls_feed(struct tls *t, const void *bytes, size_t n)
 	return n;
 }
 
+static void
+cut(struct tls *t)
+{
+	t->state = TLS_FAILED;
+	t->fault = TLS_FAULT_CUT;
+	snprintf(t->why, sizeof t->why, "the connection was cut without an end of TLS");
+}
+
 void
 tls_feed_end(struct tls *t)
 {
 	if (t->state == TLS_FAILED || t->state == TLS_ENDED)
 		return;
-	t->state = TLS_FAILED;
-	t->fault = TLS_FAULT_CUT;
-	snprintf(t->why, sizeof t->why, "the connection was cut without an end of TLS");
+	t->over = true;
+	/* what came before is read first */
+	if (t->state != TLS_READY || (!BIO_ctrl_pending(t->in) && !SSL_has_pending(t->ssl)))
+		cut(t);
 }
 
 size_t
@@ -547,6 +557,8 @@ tls_read(struct tls *t, void *bytes, size_t n)
 	switch (SSL_get_error(t->ssl, k)) {
 	case SSL_ERROR_WANT_READ:
 	case SSL_ERROR_WANT_WRITE:
+		if (t->over)
+			cut(t);
 		break;
 	case SSL_ERROR_ZERO_RETURN:
 		t->state = TLS_ENDED;
@@ -562,7 +574,7 @@ tls_write(struct tls *t, const void *bytes, size_t n)
 {
 	size_t put = 0, held = BIO_ctrl_pending(t->out);
 
-	if (t->state != TLS_READY || held >= TLS_MOST_HELD)
+	if (t->state != TLS_READY || t->over || held >= TLS_MOST_HELD)
 		return 0;
 	if (n > TLS_MOST_HELD - held)
 		n = TLS_MOST_HELD - held;

@@ -78,7 +78,8 @@ tls_state(const struct tls *t);
 size_t
 tls_feed(struct tls *t, const void *bytes, size_t n);
 
-/* The network has ended (EOF): without a close_notify before it that is TLS_FAILED, "cut". */
+/* The network has ended (EOF): without a close_notify before it that is TLS_FAILED, "cut", once tls_read() has given
+ * what came before. Nothing is taken to be sent any more. */
 void
 tls_feed_end(struct tls *t);
 
@@ -87,7 +88,7 @@ size_t
 tls_read(struct tls *t, void *bytes, size_t n);
 
 /* Takes plain text to be sent; gives how much of it: less than n where TLS_MOST_HELD wait to go
- * out. 0 unless TLS_READY. */
+ * out. 0 unless TLS_READY, and after tls_feed_end(). */
 size_t
 tls_write(struct tls *t, const void *bytes, size_t n);
 

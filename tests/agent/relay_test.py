@@ -729,7 +729,9 @@ def a_content_that_cannot_be_said_never_reaches_its_end(folder):
     r = Relay(2525)
     rig = begin(folder, PLAIN)
     for n, bad in enumerate((b'a: b\n\nx\r\n', b'a: b\r\n\r\nx\ry\r\n', b'a: b\r\n\r\n\0\r\n',
-                             b'a: b\r\n\r\nx\r\n.\r', b'a: b\r\n\r\nx\n.\nMAIL FROM:<x@y>\n')):
+                             b'a: b\r\n\r\nx\r\n.\r', b'a: b\r\n\r\nx\n.\nMAIL FROM:<x@y>\n',
+                             # far behind what is sent at once
+                             b'a: b\r\n\r\n' + b'x' * 62 + b'\r\n' + (b'y' * 62 + b'\r\n') * 20000 + b'\0')):
         x = rig.sent(10 + n, content=bad)
         assert fates(x) == ['failed'] and x['rcpt'][0]['text'].startswith('5.6.0 '), (bad, x)
     assert fates(rig.sent(30)) == ['delivered'] and len(r.messages) == 1

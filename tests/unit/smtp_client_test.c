@@ -444,6 +444,11 @@ static const struct row {
 	    "EHLO h\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nRCPT TO:<g@e.f>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n",
 	    "greeting=220 EHLO=250 MAIL=250/2.0.0 RCPT0=250/2.0.0 RCPT1=250/2.0.0 DATA=354 end of data=250/2.0.0 done(sent 2) "
 	    "QUIT=221/2.0.0 closed", false, false},
+	{"an_answer_to_the_message_counts_with_a_421_behind_it", {.host = "h"}, to_one, 2,
+	    {HI, PIPE, OK("MAIL"), OK("RCPT"), GO, {".", "250 2.0.0 ok\r\n421 4.3.2 bye\r\n"}, END},
+	    "EHLO h\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nhello\r\n.\r\n",
+	    "greeting=220 EHLO=250 MAIL=250/2.0.0 RCPT0=250/2.0.0 DATA=354 end of data=250/2.0.0 done(sent 1) "
+	    "idle=421/4.3.2 failed(shut at idle 421)", true, false},
 	{"rfc9422_mailmax", {.host = "h"}, to_one, 2,
 	    {HI, EHLO("250-PIPELINING\r\n250-LIMITS MAILMAX=1\r\n"), OK("MAIL"), OK("RCPT"), GO, OK("."), BYE, END},
 	    "EHLO h\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\nhello\r\n.\r\nQUIT\r\n", NULL, false, false},

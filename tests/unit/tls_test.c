@@ -329,11 +329,39 @@ a_cut_is_no_end(void **state)
 	char b[10];
 
 	tls_feed_end(t);
-	assert_int_equal(tls_state(t), TLS_FAILED);
 	assert_int_equal(tls_read(t, b, sizeof b), 0);
+	assert_int_equal(tls_state(t), TLS_FAILED);
 	assert_non_null(strstr(tls_why(t), "cut"));
 	t = tls_free(t);
 	end(&s);
+}
+
+/* A relay's last words, each in a record of its own, and the end right behind them. */
+static void
+what_came_before_a_cut_is_read(void **state)
+{
+	(void)state;
+	for (int orderly = 0; orderly < 2; orderly++) {
+		struct server s;
+		struct tls *t = meet(&good, NULL, "smtp.example.org", &s, 65536);
+		char b[100];
+
+		assert_int_equal(SSL_write(s.ssl, "250-one\r\n", 9), 9);
+		assert_int_equal(SSL_write(s.ssl, "250 two\r\n", 9), 9);
+		if (orderly)
+			SSL_shutdown(s.ssl);
+		carry(t, &s, 65536);
+		assert_int_equal(tls_read(t, b, 4), 4);
+		tls_feed_end(t);
+		assert_int_equal(tls_write(t, "QUIT\r\n", 6), 0);
+		assert_int_equal(tls_read(t, b, sizeof b), 5);
+		assert_int_equal(tls_read(t, b, sizeof b), 9);
+		assert_memory_equal(b, "250 two\r\n", 9);
+		assert_int_equal(tls_read(t, b, sizeof b), 0);
+		assert_int_equal(tls_state(t), orderly ? TLS_ENDED : TLS_FAILED);
+		t = tls_free(t);
+		end(&s);
+	}
 }
 
 static void
@@ -483,6 +511,7 @@ main(void)
 		cmocka_unit_test(COL_28_versions_and_ciphers_are_as_told),
 		cmocka_unit_test(a_wrong_configuration_is_told),
 		cmocka_unit_test(a_cut_is_no_end),
+		cmocka_unit_test(what_came_before_a_cut_is_read),
 		cmocka_unit_test(nonsense_is_refused_and_what_is_held_is_bounded),
 		cmocka_unit_test(COR_12_we_can_show_a_certificate),
 		cmocka_unit_test(COR_13_a_certificate_that_no_relay_takes_is_told_at_once),
