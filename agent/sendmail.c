@@ -447,7 +447,7 @@ answer(struct mail *m)
 	if (is != SMTP_REPLY_WHOLE)
 		fail(EX_TEMPFAIL, "what answers at %s is no agent", socket_path());
 	if (m->verbose)
-		fprintf(stderr, "<- %u %s %s\n", m->reply.code, m->reply.enhanced, m->reply.text);
+		fprintf(stderr, "<- %u %s\n", m->reply.code, m->reply.text);
 	return m->reply.code;
 }
 

@@ -161,6 +161,24 @@ is_weak(const struct relay_endpoint *e)
 	return e->tls == POLICY_TLS_NONE || e->tls == POLICY_TLS_FORBIDDEN;
 }
 
+/* The cause that is told of all endpoints: the last one's, and before it one that people must look at, which would
+ * never be told where another endpoint, tried after it, is only closed. */
+static void
+keep_cause(struct relay_dest *d, struct relay_endpoint *e, const struct relay_cause *cause)
+{
+	unsigned i = 0;
+
+	d->cause = *cause;
+	e->alarm = cause->alarm;
+	snprintf(e->why, sizeof e->why, "%s", cause->text);
+	while (i < d->nendpoint && !(d->endpoint[i].fails && d->endpoint[i].alarm))
+		i++;
+	if (cause->alarm || i == d->nendpoint)
+		return;
+	d->cause.alarm = true;
+	snprintf(d->cause.text, sizeof d->cause.text, "%.300s; and %.200s", d->endpoint[i].why, cause->text);
+}
+
 void
 relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tls)
 {
@@ -191,7 +209,7 @@ relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tl
 	}
 	c->no_weaker |= tls;
 	relay_endpoint_failed(r, e);
-	d->cause = *cause;
+	keep_cause(d, e, cause);
 	/* others of its kind stand: the relay lets us have no more than those for a while */
 	if (d->nconn > d->ndial) {
 		d->limit = d->nconn - d->ndial;
@@ -208,11 +226,11 @@ relay_conn_failed(struct relay_conn *c, const struct relay_cause *cause, bool tl
 		restart(c, i);
 		return;
 	}
-	relay_dest_state(d, false, cause->alarm, cause->text);
+	relay_dest_state(d, false, d->cause.alarm, d->cause.text);
 	relay_conn_dead(c);
 	/* others that are being made may do better */
 	if (!l->nconn)
-		relay_lane_fail(r, l, cause);
+		relay_lane_fail(r, l, &d->cause);
 }
 
 static void

@@ -84,6 +84,8 @@ struct relay_endpoint {
 	uint64_t back;             /* not before, ms */
 	unsigned fails;
 	uint64_t clear;            /* until then without the TLS that is not required */
+	bool alarm;                /* of its last failure; means something while it fails */
+	char why[RELAY_WORDS];
 };
 
 /* What became of an attempt, for the claims that waited for it. */

@@ -95,8 +95,8 @@ went_live(struct relay_conn *c)
 		before++;
 	if (before < c->endpoint) {
 		snprintf(words, sizeof words, "port %u serves, for port %u does not: %.400s", e->port,
-		    d->endpoint[before].port, d->cause.text);
-		relay_dest_state(d, true, d->cause.alarm, words);
+		    d->endpoint[before].port, d->endpoint[before].why);
+		relay_dest_state(d, true, d->endpoint[before].alarm, words);
 	} else if (!c->outside) {
 		relay_dest_state(d, true, false, "");
 	} else {

@@ -995,6 +995,25 @@ def each_claim_has_one_result_and_arrives_at_most_once(folder):
     r.close()
 
 
+def a_wrong_certificate_is_told_where_the_other_port_is_closed(folder):
+    """As where a policy names 465 and 587 and the relay has one of them: the last one tried would hide the cause."""
+    r = Relay(465, tls='implicit', cert=f'{folder}/other.pem')
+    rig = begin(folder, 'endpoints: [{port: 465, tls: implicit}, {port: 2599, tls: starttls}]', ca(folder))
+    for claim in 1, 2:             # then also while the first is left alone
+        x = rig.sent(claim)
+        text = x['rcpt'][0]['text']
+        assert fates(x) == ['deferred'] and 'the certificate is for mx.example.net' in text and 'refused' in text, x
+    rig.state(well=0, alarm=1)
+    other = Relay(2599, tls='starttls', cert=f'{folder}/good.pem')
+    rig.say('again', 'r')
+    assert fates(rig.sent(3)) == ['delivered'] and not r.messages and len(other.messages) == 1
+    x = rig.state(well=1)
+    assert x['alarm'] and re.match('port 2599 serves, for port 465 does not: .*mx.example.net', x['text']), x
+    other.close()
+    ends(rig)
+    r.close()
+
+
 def idle_connections_make_place_for_another_relay(folder):
     """Forty connections in all: those of relays that have nothing to do go."""
     r = Relay(2525, reply={'.': lambda s, _: time.sleep(0.3)})
