@@ -112,7 +112,11 @@ bool
 mail_well(const struct parent *p)
 {
 	const struct mail *m = &p->mail;
+	const struct mail_status *s = m->status.body;
 
+	for (uint32_t i = 0; s && i < s->nrelay; i++)
+		if (s->relay[i].alarm)
+			return false;
 	return !*m->trouble && !*m->taken[0] && !*m->taken[1] && !*m->taken[2] && m->credentials_bad == 0 &&
 	    (!m->team.wanted || m->team.up);
 }

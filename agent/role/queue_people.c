@@ -158,7 +158,7 @@ show_text(struct buf *b, const struct spool_message *m)
 		plain(b, r->address);
 		buf_printf(b, ">\n  %s, relay ", state_word[r->state]);
 		plain(b, r->relay);
-		buf_printf(b, ", %u attempts", r->attempts);
+		buf_printf(b, ", %u attempt%s", r->attempts, r->attempts == 1 ? "" : "s");
 		if (r->state == SPOOL_PENDING && r->next) {
 			buf_str(b, ", next ");
 			when(b, r->next);

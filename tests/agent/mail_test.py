@@ -3,6 +3,7 @@
 
     mail_test.py MAILREEVED MAILREEVECTL MAILREEVE_SENDMAIL [TEST ...]     runs by itself in namespaces
 """
+import contextlib
 import os
 import pathlib
 import random
@@ -448,6 +449,27 @@ def sockets_of_the_service_manager_are_taken():
 
 
 # ---- credentials ---------------------------------------------------------------------------------------------------
+
+def a_relay_that_people_must_look_at_is_amiss():
+    """An alarm is in the exit status, too, for who looks at nothing else."""
+    relay = socket.create_server(('127.0.0.1', 2525))
+    a = agent().begin()
+    verdict(a.ctl('status').status == 0, 'all is well', a.ctl('status'))
+
+    def nonsense():
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = relay.accept()
+                c.sendall(b'99 nonsense\r\n')
+                c.close()
+    threading.Thread(target=nonsense, daemon=True).start()
+    send('<alarm@x>')
+    verdict(wait_for(lambda: 'ALARM' in a.ctl('status').out), 'the relay is named', a.ctl('status'))
+    r = a.ctl('status')
+    verdict(r.status == 1 and 'answers nonsense' in r.out, 'that is amiss', r)
+    a.end()
+    relay.close()
+
 
 def credentials_that_others_may_read_are_not_used():
     d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
