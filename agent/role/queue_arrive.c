@@ -184,9 +184,9 @@ queue_mail_committed(struct queue *q, struct queue_mail *m, int err)
 		m->commit_err = err;
 	if (--m->ncommit)
 		return;
-	if (!m->commit_err)
+	if (!m->commit_err || (m->told_report && !m->kept && !m->owed)) {
 		over(q, m);
-	else if (m->told_report && !m->kept) {
+	} else if (m->told_report && !m->kept) {
 		queue_answer_refused(m->fate, m->nrcpt, &m->answer);
 		over(q, m);
 	} else {
@@ -224,7 +224,8 @@ trace(struct queue *q, const struct queue_mail *m)
 	}
 }
 
-/* A report on the refused ones, where it is wanted. As queue_report(); 1 where none is. */
+/* A report on the refused ones and, where the relay makes none, on the delivered ones, as they are wanted. As
+ * queue_report(); 1 where none is. */
 static int
 report(struct queue *q, struct queue_mail *m)
 {
@@ -242,11 +243,14 @@ report(struct queue *q, struct queue_mail *m)
 			const struct queue_fate *f = &m->fate[i];
 			const char *rest;
 
-			if (f->fate != RELAY_FAILED || !queue_report_wanted(&e, &m->rcpt[i], false))
+			if (!f->relayed && (f->fate != RELAY_FAILED || !queue_report_wanted(&e, &m->rcpt[i], false)))
 				continue;
-			queue_enhanced(f->code ? f->code : 554, f->text, status[i], &rest);
-			snprintf(reply[i], sizeof reply[i], "%u %.300s", f->code ? f->code : 554, f->text);
-			v[about.nrcpt++] = (struct smtp_report_rcpt){.action = SMTP_REPORT_FAILED,
+			unsigned code = f->code ? f->code : f->relayed ? 250 : 554;
+
+			queue_enhanced(code, f->text, status[i], &rest);
+			snprintf(reply[i], sizeof reply[i], "%u %.300s", code, f->text);
+			v[about.nrcpt++] = (struct smtp_report_rcpt){
+				.action = f->relayed ? SMTP_REPORT_RELAYED : SMTP_REPORT_FAILED,
 				.path = f->address, .orcpt = m->rcpt[i].orcpt, .status = status[i],
 				.relay = f->relay, .reply = reply[i], .last = q->now / 1000};
 		}
@@ -279,6 +283,9 @@ take_fates(struct queue_mail *m)
 			    RELAY_DEFERRED;
 			f->code = s->r->rcpt[i].code;
 			f->text = s->r->rcpt[i].text;
+			/* RFC 3461 5.2.2 */
+			f->relayed = f->fate == RELAY_DELIVERED && !s->r->dsn && smtp_report_wanted(
+			    SMTP_REPORT_RELAYED, queue_notify(m->rcpt[s->which[i]].notify), m->s->from);
 		}
 }
 
@@ -286,25 +293,31 @@ void
 queue_mail_sent(struct queue *q, struct queue_mail *m)
 {
 	char id[SPOOL_ID_LEN + 1];
-	size_t nopen = 0, nrefused = 0;
+	size_t nopen = 0, nrefused = 0, nrelayed = 0;
 	int reported = 1, err = 0;
 
 	take_fates(m);
 	for (size_t i = 0; i < m->nrcpt; i++) {
 		nopen += m->fate[i].fate == RELAY_DEFERRED || m->fate[i].fate == RELAY_HELD;
 		nrefused += m->fate[i].fate == RELAY_FAILED;
+		nrelayed += m->fate[i].relayed;
+		m->owed |= m->fate[i].fate == RELAY_FAILED && smtp_report_wanted(SMTP_REPORT_FAILED,
+		    queue_notify(m->rcpt[i].notify), m->s->from);
 	}
 	m->at = MAIL_COMMITS;
 	if (nopen < m->nrcpt)
 		trace(q, m);
-	if (nrefused && nrefused < m->nrcpt)
+	if ((m->owed && nrefused < m->nrcpt) || nrelayed)
 		reported = report(q, m);
+	/* that some were delivered is not worth a second delivery */
+	if (reported < 0 && !m->owed)
+		reported = 1;
 	if (!reported) {
 		m->told_report = true;
 		m->ncommit++;
 	}
 	spool_id_text(m->id, id);
-	queue_answer(m->fate, m->nrcpt, id, !reported, &m->answer);
+	queue_answer(m->fate, m->nrcpt, id, !reported && m->owed, &m->answer);
 	m->delivered = m->answer.ndelivered == m->nrcpt;
 	q->count.refused += nrefused == m->nrcpt;
 	if (nopen && reported >= 0)

@@ -145,6 +145,7 @@ struct queue_mail {
 	unsigned ncommit;          /* outcomes awaited */
 	int commit_err;
 	bool kept, told_report;
+	bool owed;                 /* the report is on refused ones: without it the message is not taken */
 	struct queue_answer answer;
 	bool delivered;
 };

@@ -33,6 +33,7 @@ struct queue_fate {
 	unsigned code;             /* of the reply; 0: none */
 	const char *text;          /* its lines, or the cause in words */
 	const char *address, *relay;
+	bool relayed;              /* a report that it was DELIVERED is wanted, and the relay makes none */
 };
 
 struct queue_answer {

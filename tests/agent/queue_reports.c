@@ -82,6 +82,17 @@ main(int argc, char **argv)
 			rig_result(&g, x, RELAY_DELIVERED, 250, "2.0.0 ok");
 	}
 	report("through");
+	/* it goes through to a relay that makes no reports itself */
+	struct rig_in told = {0};
+
+	CHECK(rig_settled(&g, &told)->code == 250);
+	rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}, .through = true, .notify = "SUCCESS"});
+	CHECK(rig_send(&g, 5000, &s));
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "2.0.0 ok");
+	report("relayed-through");
+	const struct front_settled *t = rig_settled(&g, &told);
+	CHECK(t->code == 250 && t->delivered && !strcmp(t->text, "ok"));
+	ipc_free(&told.in);
 	rig_end(&g, 0);
 	/* what is too old, and what is late: the times of the spool are short now */
 	g.config.warn_after = 300;

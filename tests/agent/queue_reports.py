@@ -14,6 +14,7 @@ WANTED = {
     'full': ('failed', '5.2.2', ['the mailbox'], 'message/rfc822'),
     'eight': ('failed', '5.1.1', ['b@example.com'], 'text/rfc822-headers'),
     'relayed': ('relayed', '2.0.0', ['b@example.com'], 'text/rfc822-headers'),
+    'relayed-through': ('relayed', '2.0.0', ['b@example.com'], 'text/rfc822-headers'),
     'through': ('failed', '5.7.1', ['c@two.example', 'not wanted'], 'text/rfc822-headers'),
     'late': ('delayed', '4.3.0', ['b@example.com', 'tried until'], 'text/rfc822-headers'),
     'old': ('failed', '5.4.7', ['b@example.com', '451 4.3.0 later', 'in time'], 'text/rfc822-headers'),
