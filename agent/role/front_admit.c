@@ -165,6 +165,9 @@ front_admit_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 			break;
 		}
 	}
+	if (reply.code < 400 && f->mem > FRONT_MEM_MOST && c->m.envelope > FRONT_MEM_FREE)
+		reply = (struct mail_reply){.code = 452, .enhanced = "4.3.1",
+		    .text = "too much is being taken at once; send to the others again later"};
 	if (reply.code < 400 && !front_msg_rcpt(c, e))
 		reply = (struct mail_reply){.code = 451, .enhanced = "4.3.0", .text = "no memory at the moment"};
 	if (reply.code >= 400) {

@@ -29,7 +29,7 @@ epoll_id(const struct front_conn *c)
 static void
 account(struct front_conn *c)
 {
-	size_t mem = c->nin + c->m.out.cap + (c->m.header ? 2 * c->m.fed : 0);
+	size_t mem = c->nin + c->m.envelope + c->m.out.cap + (c->m.header ? 2 * c->m.fed : 0);
 
 	c->f->mem = c->f->mem - c->mem + mem;
 	c->mem = mem;

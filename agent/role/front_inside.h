@@ -127,6 +127,7 @@ struct front_msg {
 	uint64_t said, size;       /* SIZE=; what RFC 1870 counts */
 	struct front_to **to;
 	size_t nto, capto;
+	size_t envelope;           /* bytes of them in memory */
 	/* its file */
 	uint64_t token, id;        /* token 0: not asked for */
 	bool ask, arrived;         /* ask: ARRIVE waits for room in the channel */

@@ -80,6 +80,7 @@ front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 	}
 	t->notify = e->rcpt.notify;
 	m->to[m->nto++] = t;
+	m->envelope += sizeof *t + sizeof t + n + k;
 	return true;
 }
 

@@ -479,6 +479,25 @@ def room():
             c.close()
 
 
+def recipients():
+    with front() as f, r.part("recipients of all connections together are bounded, and few of them always pass"):
+        many = [Client(f.port) for _ in range(32)]
+        rcpt = [b"RCPT TO:<%d@example.com> ORCPT=rfc822;%s@example.com\r\n" % (i, b"x" * 470) for i in range(1000)]
+        codes = set()
+        for c in many:
+            c.s.settimeout(60)
+            c.say("EHLO x", "MAIL FROM:<a@example.org>")
+            for at in range(0, 1000, 50):
+                c.send(*rcpt[at:at + 50])
+                codes |= {c.reply()[1][:9] for _ in range(50)}
+        r.same("each is taken or put off", sorted(codes), ["250 2.1.5", "452 4.3.1"])
+        r.same("in bounds", f.count()["front_buffered_bytes"] < 17 << 20, True)
+        c = Client(f.port)
+        r.same("another's message", c.message(PLAIN)[0], "250")
+        for c in [c, *many]:
+            c.close()
+
+
 def names():
     policy = settings(sub="checks: {sender-domain: resolvable, mx-required: [inst.example]}")
     senders = ", ".join('{envelope: "*@%s"}' % x for x in (
@@ -593,7 +612,7 @@ def stop():
 
 
 PARTS = [real_clients, sendmail, unknown, two_cgroups, two_users, verdicts, header, smuggling, early, pipelined,
-         queue_answers, room, names, reload, windows, stop]
+         queue_answers, room, recipients, names, reload, windows, stop]
 
 
 def main():
