@@ -60,9 +60,34 @@ look_at(struct queue *q, uint64_t id)
 	return any ? err : 1;
 }
 
+/* Mail for a relay that the policy has no more, and that has no other way, is tried by nobody: people are told so,
+ * and not what the relay's last failure was. */
+static void
+look_for(struct queue *q, struct queue_relay *r, bool there)
+{
+	static const char lost[] = "the policy has no such relay any more, and no other way for its mail, which waits: give it "
+	    "a route, or drop it";
+	struct spool_depth d;
+	bool told = !strcmp(r->text, lost);
+
+	_Static_assert(sizeof lost <= sizeof r->text, "it is known again");
+	if (there == !told)
+		return;
+	if (!there) {
+		spool_depth(q->s, r->name, &d);
+		if (!d.pending && !d.held)
+			return;
+		log_say(LOG_IS_ERROR, NULL, "relay %s: %s", r->name, lost);
+	}
+	snprintf(r->text, sizeof r->text, "%s", there ? "" : lost);
+	r->alarm = !there;
+}
+
 static void
 scan(struct queue *q)
 {
+	if (q->scan == UINT64_MAX)
+		return;
 	for (int i = 0; i < QUEUE_SCAN && q->scan != UINT64_MAX; i++) {
 		uint64_t id = spool_after(q->s, q->scan);
 
@@ -73,6 +98,9 @@ scan(struct queue *q)
 			for (struct queue_claim *c = q->claims; c; c = c->next)
 				c->reroute |= c->m->env.id == id;
 	}
+	for (size_t i = 0; q->scan == UINT64_MAX && i < q->nrelay; i++)
+		if (policy_relay_find(q->policy.p, q->relay[i].name))
+			look_for(q, &q->relay[i], true);
 }
 
 /* ---- claims --------------------------------------------------------------------------------- */
@@ -149,8 +177,11 @@ static void
 claims_of(struct queue *q, const char *name)
 {
 	const struct policy_relay *p = policy_relay_find(q->policy.p, name);
-	struct queue_relay *r = p ? queue_relay_of(q, name) : NULL;
+	struct queue_relay *r = queue_relay_of(q, name);
 	unsigned room = p ? room_of(p) : 0;
+
+	if (r && !p && q->scan == UINT64_MAX)
+		look_for(q, r, false);
 
 	while (r && r->pause <= q->mono && r->claims < room && q->nclaim < QUEUE_CLAIMS &&
 	    q->nsend < QUEUE_SENDS) {

@@ -430,6 +430,9 @@ status(struct queue *q, uint32_t id)
 		const struct queue_relay *r = &q->relay[i];
 
 		spool_depth(q->s, r->name, &d);
+		/* of the policy before, and done with */
+		if (q->policy.p && !policy_relay_find(q->policy.p, r->name) && !d.pending && !d.sending && !d.held)
+			continue;
 		row[s.nrelay++] = (struct mail_relay_status){r->name, d.pending, d.sending, d.held, d.oldest,
 			r->well, r->alarm || r->nheld, r->down > q->mono || d.open, r->connections, r->text};
 	}

@@ -363,7 +363,7 @@ state(struct queue *q, const struct relay_state *s)
 		return;
 	r->connections = s->connections;
 	if (alarm && !r->alarm)
-		log_say(LOG_IS_ERROR, NULL, "relay %s: mail for it is held: %s", r->name, s->text);
+		log_say(LOG_IS_ERROR, NULL, "relay %s: people must look at it: %s", r->name, s->text);
 	if (!alarm && r->alarm) {
 		r->alarm = false;
 		queue_relay_release(q, r);

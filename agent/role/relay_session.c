@@ -475,6 +475,9 @@ cause_of(const struct relay_conn *c, const struct smtp_client_event *e, struct r
 	    c->cut ? c->why : failure[e->why].what, smtp_stage_name(e->stage),
 	    *reply || (*c->why && !c->cut) ? ": " : "", code,
 	    *reply ? reply : c->cut ? "" : c->why);
+	/* a reply of many lines is one cause: no line of it shall look like one of ours */
+	for (char *p = out->text; (p = strchr(p, '\n')); p++)
+		*p = ' ';
 }
 
 /* Who we are was refused: no connection by that credential for a while. */

@@ -471,6 +471,26 @@ def a_relay_that_people_must_look_at_is_amiss():
     relay.close()
 
 
+def mail_of_a_relay_that_the_policy_lost_says_so():
+    a = agent().begin()
+    send('<lost@x>')
+    verdict(wait_for(lambda: 'refused' in a.ctl('status').out), 'it waits, for the relay is down', a.ctl('status'))
+    before = a.policy.read_text()
+    a.policy.write_text(before.replace('  smart:\n', '  third:\n').replace('via: smart', 'via: third').replace(
+        'to: any', 'to: "@nowhere.example"').replace('unregistered: {via: third}', 'unregistered: refuse'))
+    verdict(a.ctl('apply').status == 0, 'another policy', a.said())
+    why = 'the policy has no such relay any more'
+    verdict(wait_for(lambda: why in a.ctl('status').out), 'that is the cause now', a.ctl('status'))
+    verdict(a.ctl('status').status == 1 and a.said().count(why) == 1, 'amiss, and in the log once', a.said())
+    relay = Relay(2525).start()
+    a.policy.write_text(before)
+    verdict(a.ctl('apply').status == 0 and flushed(a, relay, ['<lost@x>']), 'it goes when there is a way again',
+            a.ctl('status'))
+    verdict(wait_for(lambda: a.ctl('status').status == 0), 'and all is well', a.ctl('status'))
+    relay.stop()
+    a.end()
+
+
 def credentials_that_others_may_read_are_not_used():
     d = pathlib.Path(tempfile.mkdtemp(prefix='parent-'))
     a = agent(options=['--credentials', str(d)])
