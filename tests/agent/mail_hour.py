@@ -243,7 +243,7 @@ class Hour:
         """Whether mail is taken within that time."""
         def look():
             self.revive()
-            with contextlib.suppress(OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+            with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, subprocess.TimeoutExpired):
                 return self.agent.mail_up() and can_send()
         return wait_for(look, seconds, 0.3)
 
@@ -463,7 +463,7 @@ class Hour:
         self.judge(told, status, time.monotonic() - began)
 
     def depth(self):
-        with contextlib.suppress(OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+        with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, subprocess.TimeoutExpired):
             return self.agent.queue()
         return None
 
