@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/near.h"
 #include "ipc/starter.h"
+#include "jail/jail.h"
 #include "log/log.h"
 #include "nl/nflog.h"
 #include "parent/parent.h"
@@ -117,15 +118,16 @@ start_names(const struct start *s)
 static const struct role_row {
 	const char *name, *who;
 	int (*run)(const struct start *s);
+	int first_to_go;           /* a compilation is asked for again, a role started again */
 } roles[] = {
-	{"apply", "mailreeved apply", start_apply},
-	{"attempts", "mailreeved attempts", start_attempts},
-	{"queue", "mailreeved queue", start_queue},
-	{"front", "mailreeved front", start_front},
-	{"compile", "mailreeved compile", start_compile},
-	{"spawner", "mailreeved spawner", start_spawner},
-	{"starter", "mailreeved starter", start_starter},
-	{"names", "mailreeved names", start_names},
+	{"apply", "mailreeved apply", start_apply, JAIL_GO_APPLY},
+	{"attempts", "mailreeved attempts", start_attempts, JAIL_GO_ROLE},
+	{"queue", "mailreeved queue", start_queue, JAIL_GO_ROLE},
+	{"front", "mailreeved front", start_front, JAIL_GO_ROLE},
+	{"compile", "mailreeved compile", start_compile, JAIL_GO_JOB},
+	{"spawner", "mailreeved spawner", start_spawner, 0},
+	{"starter", "mailreeved starter", start_starter, 0},
+	{"names", "mailreeved names", start_names, JAIL_GO_JOB},
 };
 
 static int
@@ -150,6 +152,7 @@ run_role(const char *name, int argc, char **argv)
 			snprintf(comm, sizeof comm, "mreeve-%s", name);
 			prctl(PR_SET_NAME, comm, 0, 0, 0);
 			log_begin(roles[i].who);
+			jail_first_to_go(roles[i].first_to_go);
 			return roles[i].run(&s);
 		}
 	fprintf(stderr, "mailreeved: no role is called '%s'\n", name);

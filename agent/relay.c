@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ipc/starter.h"
+#include "jail/jail.h"
 #include "log/log.h"
 #include "role/role.h"
 
@@ -39,5 +40,6 @@ main(int argc, char **argv)
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 10);
 	(void)mallopt(M_TRIM_THRESHOLD, 32 << 10);
 	log_begin("mailreeved relay");
+	jail_first_to_go(JAIL_GO_ROLE);
 	return role_relay(&r);
 }

@@ -15,6 +15,15 @@
 int
 jail_begin(void);
 
+/* Where memory is short the kernel kills this process before others that do not call it: adds to its
+ * oom_score_adj (proc(5)), thousandths of the memory there is. To be called before jail_begin(), after which
+ * the file is root's. What cannot be done is left: it is a preference. */
+void
+jail_first_to_go(int more);
+
+/* What a role adds, against the parent, whose end would be the end of all. */
+enum { JAIL_GO_APPLY = 100, JAIL_GO_ROLE = 200, JAIL_GO_JOB = 500 };
+
 /* Becomes the user and its group for good, without supplementary groups; keep: capabilities
  * stay (PR_SET_KEEPCAPS). Does nothing for one who is that user already. 0 or -errno; -EPERM
  * and -EINVAL where this user namespace has no such user. */

@@ -362,6 +362,9 @@ oom_begin(struct parent *p);
 /* Whether one of ours that ended by this signal was killed for want of memory. */
 bool
 oom_killed(struct parent *p, int sig);
+/* The end of a sentence about a process that ended by this signal: ": memory ...", or what else is known, or "". */
+const char *
+oom_words(struct parent *p, int sig);
 /* The role apply was: it is to be started again. */
 void
 oom_fell(struct parent *p);

@@ -143,7 +143,7 @@ ended(struct parent *p, uint32_t id, const struct spawn_ended *e)
 {
 	struct job *j = p->job;
 	struct ipc_in in;
-	char why[200];
+	char why[300];
 
 	while (j && j->id != id)
 		j = j->next;
@@ -164,8 +164,7 @@ ended(struct parent *p, uint32_t id, const struct spawn_ended *e)
 		    job_name[j->type], most_ms(p, j->type) / 1000);
 	else if (e->signal)
 		snprintf(why, sizeof why, "the %s child was killed by signal %u (%s)%s", job_name[j->type],
-		    e->signal, strsignal((int)e->signal),
-		    e->signal == SIGSYS ? ": its jail forbids a call that it made" : "");
+		    e->signal, strsignal((int)e->signal), oom_words(p, (int)e->signal));
 	else
 		snprintf(why, sizeof why, "the %s child ended without an answer, with status %u",
 		    job_name[j->type], e->status);

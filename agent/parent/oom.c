@@ -63,6 +63,18 @@ oom_killed(struct parent *p, int sig)
 	return sig == SIGKILL && n > was;
 }
 
+const char *
+oom_words(struct parent *p, int sig)
+{
+	if (sig == SIGSYS)
+		return ": its jail forbids a call that it made";
+	if (sig != SIGKILL || kills(p) <= p->oom_kills)
+		return "";
+	/* one of them: another's end may not have been told yet */
+	p->oom_kills++;
+	return " for want of memory (oom_kill in memory.events): is MemoryMax= of the unit too small for this policy?";
+}
+
 static int
 start(struct parent *p)
 {

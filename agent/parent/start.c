@@ -343,8 +343,7 @@ reaped(struct parent *p, pid_t pid, int status)
 		}
 		if (WIFSIGNALED(status))
 			log_say(LOG_IS_ERROR, NULL, "the role %s was killed by signal %d (%s)%s", r->name,
-			    WTERMSIG(status), strsignal(WTERMSIG(status)), WTERMSIG(status) == SIGSYS ?
-			    ": its jail forbids a call that it made" : "");
+			    WTERMSIG(status), strsignal(WTERMSIG(status)), oom_words(p, WTERMSIG(status)));
 		else
 			log_say(LOG_IS_ERROR, NULL, "the role %s ended with status %d", r->name,
 			    WEXITSTATUS(status));

@@ -38,14 +38,14 @@ ended(struct parent *p, const struct start_ended *e)
 {
 	struct team *t;
 	struct role *r = role_of(p, e->pid, &t);
-	char how[200];
+	char how[300];
 
 	if (!r)
 		return;
 	r->pid = 0;
 	if (e->signal)
 		snprintf(how, sizeof how, "the role %s was killed by signal %u (%s)%s", r->name, e->signal,
-		    strsignal((int)e->signal), e->signal == SIGSYS ? ": its jail forbids a call that it made" : "");
+		    strsignal((int)e->signal), t == &p->rules ? "" : oom_words(p, (int)e->signal));
 	else
 		snprintf(how, sizeof how, "the role %s ended with status %u", r->name, e->status);
 	/* the first to go is why; its neighbours follow */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `run` has done in the machine with the other kernel; it stands there at the paths of here.
 
-    inside.py SOURCE BUILD nl|agreement|agent|leak [long]
+    inside.py SOURCE BUILD nl|agreement|agent|leak|memory [long]
 
 Each part prints what failed and at its end "N passed, M failed".
 """
@@ -162,8 +162,63 @@ def leak():
     a.end()
 
 
+# ---- a control group with too little memory --------------------------------------------------------
+
+GROUP = pathlib.Path('/sys/fs/cgroup/agent')
+
+
+def in_group(name):
+    """A word of the group's files: memory.events by its key, others whole."""
+    file, _, key = name.partition(' ')
+    text = (GROUP / file).read_text()
+    return next((line.split()[1] for line in text.splitlines() if line.split()[0] == key), '0') if key else text.strip()
+
+
+def memory():
+    """The unit's MemoryMax= as the kernel sees it: whatever it kills, the rules are old or new, the agent's words
+    are true, and with room it goes on by itself or when started again."""
+    (GROUP.parent / 'cgroup.subtree_control').write_text('+memory')
+    GROUP.mkdir()
+    a = Agent(DAEMON, CTL)
+    group = ['sh', '-c', f'echo $$ > {GROUP}/cgroup.procs && exec "$@"', 'sh']
+    a.start(prefix=group)
+    small = int(in_group('memory.current'))
+    a.write_large(LISTED)
+    verdict(a.ctl('apply').status == 0, 'with room', a.said())
+    peak, told = int(in_group('memory.peak')), 0
+    own = {role: int(pathlib.Path(f'/proc/{pid}/oom_score_adj').read_text()) for role, pid in a.roles().items()}
+    verdict(own['apply'] > 0 == own['spawner'], 'roles go before the parent', own)
+    print(f'    {small >> 10} KiB at rest, {peak >> 10} KiB at most with a policy of {LISTED:,} ranges')
+    for n in range(12 if LONG else 6):
+        room = small + (peak - small) * (11 - n if LONG else 10 - 2 * n) // 12
+        old, new = rig.refused_ports(), 465 if n % 2 else 587
+        a.write_large(LISTED)
+        a.policy.write_text(a.policy.read_text().replace('ports: [25]', f'ports: [{new}]'))
+        killed, deaths = int(in_group('memory.events oom_kill')), a.said().count('killed for want of memory')
+        (GROUP / 'memory.max').write_text(str(room))
+        r = a.ctl('apply')
+        now, alive = rig.refused_ports(), a.process.poll() is None
+        killed = int(in_group('memory.events oom_kill')) - killed
+        (GROUP / 'memory.max').write_text('max')
+        verdict(now in (old, {new}), 'old or new rules', (room, old, now, r))
+        verdict(now == {new} if r.status == 0 else len(r.err) > 20, 'a true answer', (room, now, r))
+        verdict(not killed or not alive or 'MemoryMax=' in r.err + a.status()['trouble'] or r.status == 0 or
+                'does not run now' in r.err, 'why', (room, r, a.said()[-1500:]))
+        verdict(alive or killed, 'the agent ends only by being killed', (room, r, a.said()[-2000:]))
+        if not alive:
+            a.start(prefix=group)
+        verdict(wait_for(lambda: a.status()['in_force'] and a.status()['apply_up'], 120), 'with room it goes on', a.said()[-2000:])
+        told += a.said().count('killed for want of memory') > deaths
+        print(f'    {room >> 10} KiB: {killed} killed, {"the agent goes on" if alive else "the agent ended"}, '
+              f'{"new" if now == {new} else "old"} rules; {(r.err or r.out).strip().splitlines()[-1][:150]}')
+        verdict(a.ctl('apply').status == 0 and rig.refused_ports() == {new}, 'an apply does', a.said()[-2000:])
+    verdict(int(in_group('memory.events oom_kill')) > 0, 'the kernel has killed', in_group('memory.events'))
+    verdict(told, 'and the agent has said so', a.said()[-3000:])
+    a.end()
+
+
 if __name__ == '__main__':
     DAEMON, CTL = str(BUILD / 'agent/mailreeved'), str(BUILD / 'agent/ctl/mailreevectl')
-    {'nl': nl, 'agreement': agreement, 'agent': agent, 'leak': leak}[sys.argv[3]]()
+    {'nl': nl, 'agreement': agreement, 'agent': agent, 'leak': leak, 'memory': memory}[sys.argv[3]]()
     print(f'{rig.passed} passed, {rig.failed} failed')
     sys.exit(rig.failed != 0)
