@@ -492,6 +492,10 @@ def a_role_that_was_killed_for_want_of_memory_is_started_again():
     events = d / 'memory.events'
     events.write_text('low 0\noom 0\noom_kill 3\n')
     a = agent(folder=d, options=['--test-memory-events', str(events)]).start()
+    def score(pid):
+        return int(pathlib.Path(f'/proc/{pid}/oom_score_adj').read_text())
+    verdict(score(a.roles()['apply']) > score(a.roles()['spawner']) == score(a.process.pid),
+            'it goes before the parent', a.roles())
     a.ctl('block', '203.0.113.9', '--for', '1h')
     a.ctl('pause', '--for', '1h')
     for n, held in ((1, False), (2, True)):

@@ -52,8 +52,8 @@ MAP = {
     'agent/state': ['lib/base'],
     'agent/parent': ['lib/base', 'lib/addr', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/role', 'agent/state'],
     'agent/ctl': ['lib/base', 'agent/ipc'],
-    'agent': ['lib/base', 'lib/plan', 'lib/nl', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/parent', 'agent/peer', 'agent/role',
-              'agent/smtp'],
+    'agent': ['lib/base', 'lib/plan', 'lib/nl', 'agent/ipc', 'agent/jail', 'agent/log', 'agent/parent', 'agent/peer',
+              'agent/role', 'agent/smtp'],
 }
 
 # a foreign header, or a folder of them: the one room that may include it
