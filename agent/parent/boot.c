@@ -11,7 +11,8 @@
 #include "addr/addr.h"
 #include "parent/inside.h"
 
-enum { WAIT_LEAST = TICK_US / 2, WAIT_MOST = 60 * 1000000, LONGEST_BLOCK = 366 * 86400 };
+/* The rules of an agent that dies are its own until its role apply has ended: that is a matter of milliseconds. */
+enum { WAIT_LEAST = TICK_US / 2, WAIT_OWNED = TICK_US / 20, WAIT_MOST = 60 * TICK_US, LONGEST_BLOCK = 366 * 86400 };
 
 void
 parent_ready(struct parent *p)
@@ -191,11 +192,51 @@ pause_again(struct parent *p)
 		p->paused_until = 0;
 }
 
+void
+boot_try(struct parent *p)
+{
+	struct op *o;
+
+	if (p->boot_at && p->apply.chan >= 0 && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
+		op_begin(o);
+}
+
+static int
+on_boot(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct parent *p = arg;
+
+	(void)s;
+	(void)usec;
+	p->boot_timer = sd_event_source_disable_unref(p->boot_timer);
+	boot_try(p);
+	return 0;
+}
+
+/* It is tried again later, and later each time. How much, in words. */
+static const char *
+boot_later(struct parent *p, int err, char room[32])
+{
+	p->boot_wait = p->boot_wait ? p->boot_wait * 2 : err == EPERM ? WAIT_OWNED : WAIT_LEAST;
+	if (p->boot_wait > WAIT_MOST)
+		p->boot_wait = WAIT_MOST;
+	p->boot_at = now_us(CLOCK_MONOTONIC) + p->boot_wait;
+	p->boot_timer = sd_event_source_disable_unref(p->boot_timer);
+	/* without it the next tick does it */
+	(void)sd_event_add_time(p->ev, &p->boot_timer, CLOCK_MONOTONIC, p->boot_at, 1000, on_boot, p);
+	if (p->boot_wait < TICK_US)
+		snprintf(room, 32, "%" PRIu64 " ms", p->boot_wait / 1000);
+	else
+		snprintf(room, 32, "%" PRIu64 " s", (p->boot_wait + TICK_US - 1) / TICK_US);
+	return room;
+}
+
 static void
 booted(struct op *o)
 {
 	struct parent *p = o->p;
 	uint32_t from = o->target;
+	char later[32];
 	int err;
 
 	if (o->done.err) {
@@ -203,11 +244,7 @@ booted(struct op *o)
 		    strerror((int)o->done.err), *o->said ? ": " : "", o->said);
 		if (op_unreadable(o))
 			return;
-		p->boot_wait = p->boot_wait ? p->boot_wait * 2 : WAIT_LEAST;
-		if (p->boot_wait > WAIT_MOST)
-			p->boot_wait = WAIT_MOST;
-		p->boot_at = now_us(CLOCK_MONOTONIC) + p->boot_wait;
-		op_fail(o, 3, "%s; tried again in %" PRIu64 " s", p->trouble, (p->boot_wait + 999999) / 1000000);
+		op_fail(o, 3, "%s; tried again in %s", p->trouble, boot_later(p, (int)o->done.err, later));
 		return;
 	}
 	op_out(o, "generation %u is in force (%u change%s)\n", from, o->done.changes,
@@ -295,6 +332,7 @@ static void
 first_done(struct op *o)
 {
 	struct parent *p = o->p;
+	char later[32];
 	int err;
 
 	if (o->done.err) {
@@ -304,7 +342,11 @@ first_done(struct op *o)
 		if (o->unknown)
 			op_settle(p);
 		parent_ready(p);
-		op_fail(o, 3, "%s", p->trouble);
+		/* of another agent, which may be dying */
+		if (o->done.err == EPERM)
+			op_fail(o, 3, "%s; tried again in %s", p->trouble, boot_later(p, EPERM, later));
+		else
+			op_fail(o, 3, "%s", p->trouble);
 		return;
 	}
 	err = state_commit(p->state);
@@ -312,6 +354,7 @@ first_done(struct op *o)
 		op_err(o, "warning: %s\n", strerror(-err));
 	(void)state_ended(p->state, o->target, "in force");
 	p->current = o->target;
+	p->boot_wait = 0;
 	op_out(o, "generation %u is in force\n", o->target);
 	force_set(p, o->target, &o->about);
 	blocks_send(p);

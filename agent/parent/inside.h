@@ -280,7 +280,7 @@ struct parent {
 	struct op *changing;
 	bool ready, ending;
 	int status;
-	sd_event_source *tick, *revert, *watchdog, *foreign_timer;
+	sd_event_source *tick, *revert, *watchdog, *foreign_timer, *boot_timer;
 	uint64_t ticks;
 	/* in force */
 	uint32_t current;          /* what `current` says; 0 with `removed` or nothing */
@@ -562,6 +562,9 @@ revert_arm(struct parent *p);
 /* boot.c */
 void
 run_boot(struct op *o);
+/* Tries a boot that failed once more, where its time has come and nothing else is being done. */
+void
+boot_try(struct parent *p);
 void
 blocks_send(struct parent *p);
 void

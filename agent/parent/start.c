@@ -458,7 +458,6 @@ static int
 on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct parent *p = arg;
-	struct op *o;
 
 	(void)usec;
 	p->ticks++;
@@ -471,8 +470,7 @@ on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	team_tick(p, &p->watch);
 	team_tick(p, &p->rules);
 	mail_tick(p);
-	if (p->boot_at && p->apply.chan >= 0 && now_us(CLOCK_MONOTONIC) >= p->boot_at && (o = op_own(p, OP_BOOT)))
-		op_begin(o);
+	boot_try(p);
 	if (p->ticks % TEXTFILE_TICKS == 0)
 		textfile_write(p);
 	sd_event_source_set_time_relative(s, TICK_US);

@@ -200,6 +200,7 @@ as_json(struct op *o)
 
 	buf_str(&b, "{\"version\":");
 	buf_json(&b, p->o->version);
+	put_bool(&b, "ready", p->ready);
 	put_text(&b, "trouble", p->trouble);
 	put_number(&b, "generation", p->force.number);
 	put_text(&b, "digest", p->force.number ? hex_of(a->digest, hex) : "");

@@ -189,6 +189,29 @@ def a_second_agent_does_not_begin():
     a.end()
 
 
+def rules_that_another_agent_has_are_taken_when_it_is_dead():
+    """As those of the one before, until its role apply has ended: also where no generation was ever in force."""
+    a, b, c = agent(port=25), agent(port=465), agent(port=587)
+    a.start()
+    a.kill()
+    b.start()
+    a.start(ready=False)
+    s = a.until(lambda s: 'another program owns it' in s['trouble'])
+    verdict(s and not s['ready'] and not s['in_force'], 'it is not ready, and says why', (s, a.said()))
+    verdict('tried again in 50 ms' in a.said() and wait_for(lambda: 'tried again in 400 ms' in a.said()),
+            'tried again soon, and later each time', a.said())
+    b.kill()
+    s = a.until(lambda s: s['ready'])
+    verdict(s and s['in_force'] and not s['trouble'] and refused_ports() == {25}, 'then it is', (s, a.said()))
+    c.start()
+    verdict('another program owns it' in c.status()['trouble'], 'a first start says why, too', (c.status(), c.said()))
+    a.kill()
+    s = c.until(lambda s: s['in_force'])
+    verdict(s and not s['trouble'] and refused_ports() == {587}, 'and tries again', (s, c.said()))
+    for x in (a, b, c):
+        x.end()
+
+
 def a_rollback_never_brings_back_what_was_rolled_away():
     a = agent().start()
     for port in (465, 587):

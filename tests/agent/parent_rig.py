@@ -196,12 +196,29 @@ class Agent:
             raise RuntimeError(f'the agent ended with {self.process.returncode}: {self.said()}')
         return self
 
-    def ready(self):
-        """Whether the first operation has ended: it keeps others waiting, also those that would change nothing."""
+    def told(self):
+        """What status tells; {} from an agent that does not answer (yet)."""
         if not (self.run / 'control.sock').exists():
-            return False
-        r = self.ctl('unblock', '192.0.2.254')
-        return r.status != 3 and 'busy: boot' not in r.err
+            return {}
+        with contextlib.suppress(ValueError):      # it ended in the middle of a word
+            return json.loads(self.ctl('status', '--json').out)
+        return {}
+
+    def ready(self):
+        """Whether it has said READY=1: what is to be in force is, or will not be by itself. An agent whose boot has
+        ended for now, because the one before it is dying still, answers too, but is not."""
+        return self.told().get('ready', False)
+
+    def until(self, ok, seconds=LONG):
+        """Waits until status tells what is `ok`; what it told last."""
+        last = {}
+
+        def look():
+            last.clear()
+            last.update(self.told())
+            return last and ok(last)
+        wait_for(look, seconds)
+        return last
 
     def ctl(self, *args, timeout=2 * LONG, **env):
         return Answer(subprocess.run([self.program, *args, '--run', str(self.run)],
@@ -225,31 +242,36 @@ class Agent:
         """Ends it; its roles, which follow it, too. Its exit status."""
         if not self.process:
             return None
-        roles = self.roles()
-        for pid in roles.values():         # one that a test has stopped would stay
+        roles = self.below()
+        for pid in roles:                  # one that a test has stopped would stay
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGCONT)
-        if self.process.poll() is None:
-            self.process.send_signal(sig)
-        status = self.process.wait(LONG)
-        if not wait_for(lambda: not any(alive(x) for x in roles.values())):
+        p = self.process                   # of a supervised one it is soon another
+        if p.poll() is None:
+            p.send_signal(sig)
+        status = p.wait(LONG)
+        if not wait_for(lambda: not any(alive(x) for x in roles)):
             raise RuntimeError(f'roles stay behind: {roles}')
         return status
 
     def stop(self):
         return self.kill(signal.SIGTERM)
 
+    def below(self):
+        """pids of the agent's children, then of theirs: some roles are of its own, others of its starter."""
+        first = children(self.process.pid)
+        return first + [x for c in first for x in children(c)]
+
     def roles(self):
         """pid of each process below the agent, by its role."""
         out = {}
-        # some are children of the parent, others of its starter
-        first = children(self.process.pid)
-        for pid in first + [x for c in first for x in children(c)]:
+        for pid in self.below():
             with contextlib.suppress(OSError):
                 argv = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
                 role = next((a[7:].decode() for a in argv if a.startswith(b'--role=')), None)
+                # a child has its parent's words until it has its own
                 if role:
-                    out[role] = pid
+                    out.setdefault(role, pid)
         return out
 
     def end(self):
