@@ -440,11 +440,14 @@ count(struct admit *a, struct checks *c)
 	for (size_t i = 0; i < c->n; i++) {
 		struct check *x = &c->v[i];
 		bool delays = action_of(x->limit->over) == DELAY;
+		struct mail_tally t = {0};
 
 		if (x->limit->window == POLICY_PER_SECONDS && a->w)
-			window_add(a->w, &x->ask, delays && put_off > a->now ? put_off : a->now);
+			window_add(a->w, &x->ask, delays && put_off > a->now ? put_off : a->now, &t);
 		if (x->limit->window == POLICY_PER_CONNECTION && a->s)
-			session_add(a->s, &x->ask);
+			session_add(a->s, &x->ask, &t);
+		if (t.n)
+			ARENA_PUSH(a->m, a->out->tally, a->out->ntally, a->out->captally) = t;
 	}
 }
 

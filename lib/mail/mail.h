@@ -34,6 +34,14 @@ struct mail_recipient {
 	struct mail_reply reply;
 };
 
+/* What a message was counted as in one window, or in one connection (mail_take_back). */
+struct mail_tally {
+	uint64_t id, key;          /* the limit, and its key as a hash */
+	uint64_t at, n;            /* second of the windows' own clock, how much; n 0: nothing */
+	uint32_t place;            /* of the window */
+	bool session;              /* of the connection */
+};
+
 struct mail_verdict {
 	const struct policy_application *application; /* NULL: unregistered */
 	struct mail_reply reply;   /* 250 when a recipient is accepted, else the first refusal */
@@ -44,6 +52,8 @@ struct mail_verdict {
 	const char **warning;      /* thresholds passed, for the log; one sentence each */
 	size_t nwarning, capwarning;
 	uint64_t not_before;       /* a limit puts the message off to this second; 0: none does */
+	struct mail_tally *tally;  /* what it was counted as */
+	size_t ntally, captally;
 };
 
 /* ---- addresses --------------------------------------------------------- */
@@ -197,6 +207,11 @@ mail_admit_session(struct arena *m, const struct policy *p, const struct policy_
 void
 mail_admit_whole(struct arena *m, const struct policy *p, const struct policy_message *msg,
     struct mail_windows *w, struct mail_session *s, uint64_t now, struct mail_verdict *out);
+
+/* Takes back what a verdict counted, for a message that was not taken in the end. The windows and the session (NULL: has
+ * gone) are those of the verdict; what has left its window since, or was cut off there, is left alone. */
+void
+mail_take_back(struct mail_windows *w, struct mail_session *s, const struct mail_tally *t, size_t n);
 
 /* The same as mail_admit_session() with s NULL. */
 void

@@ -255,16 +255,24 @@ slot_take(struct mail_windows *w)
 	return i;
 }
 
+static uint64_t
+key_hash(const char *key)
+{
+	return hash_bytes(0, key, strlen(key));
+}
+
 void
-window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at)
+window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at, struct mail_tally *tally)
 {
 	char key[WINDOW_KEY_MOST + 1];
 	struct window *k;
 	struct slot *s;
 	uint64_t t = at > w->last ? plus(w->clock, at - w->last) : w->clock;
 	uint64_t most = least(q->most, MOST), n = least(q->n, most + 1);
-	uint32_t i;
+	uint32_t i, place;
 
+	if (tally)
+		*tally = (struct mail_tally){0};
 	if (!n)
 		return;
 	key_write(q->key, key);
@@ -280,6 +288,7 @@ window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at)
 		memcpy(k->key, key, sizeof key);
 		*b = i;
 	}
+	place = i;
 	k = key_at(w, i);
 	k->seconds = q->seconds;
 	expire(w, k);
@@ -303,9 +312,45 @@ window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at)
 		k->tail = i;
 	}
 	k->sum += n;
+	if (tally)
+		*tally = (struct mail_tally){.id = q->id, .key = key_hash(key), .place = place, .n = n,
+		    .at = slot_at(w, k->tail)->t};
 	/* What is left is over without the oldest, for as long as it is. */
 	while (k->head != k->tail && k->sum - slot_at(w, k->head)->n > most)
 		drop_head(w, k);
+}
+
+void
+window_take(struct mail_windows *w, const struct mail_tally *t)
+{
+	struct window *k = t->n && t->place < w->nkey ? key_at(w, t->place) : NULL;
+	uint32_t i, before = NONE;
+	struct slot *s;
+	uint64_t n;
+
+	/* its place may be another's by now */
+	if (!k || k->id != t->id || key_hash(k->key) != t->key)
+		return;
+	for (i = k->head; i != NONE && slot_at(w, i)->t < t->at; i = slot_at(w, i)->next)
+		before = i;
+	/* it has left, or a later one has taken it over for want of slots */
+	if (i == NONE || slot_at(w, i)->t != t->at)
+		return;
+	s = slot_at(w, i);
+	n = least(t->n, s->n);
+	s->n -= n;
+	k->sum -= n;
+	if (s->n)
+		return;
+	if (before == NONE)
+		k->head = s->next;
+	else
+		slot_at(w, before)->next = s->next;
+	if (k->tail == i)
+		k->tail = before;
+	s->next = w->slot_free;
+	w->slot_free = i;
+	w->slots--;
 }
 
 size_t
@@ -505,11 +550,13 @@ session_over(const struct mail_session *s, const struct window_ask *q)
 }
 
 void
-session_add(struct mail_session *s, const struct window_ask *q)
+session_add(struct mail_session *s, const struct window_ask *q, struct mail_tally *t)
 {
 	uint64_t id = session_id(q);
 	size_t i = 0;
 
+	if (t)
+		*t = (struct mail_tally){0};
 	while (i < s->n && s->v[i].id != id)
 		i++;
 	if (i == SESSION_MOST)
@@ -517,4 +564,24 @@ session_add(struct mail_session *s, const struct window_ask *q)
 	if (i == s->n)
 		ARENA_PUSH(s->a, s->v, s->n, s->cap).id = id;
 	s->v[i].n = plus(s->v[i].n, q->n);
+	if (t)
+		*t = (struct mail_tally){.id = id, .n = q->n, .session = true};
+}
+
+void
+session_take(struct mail_session *s, const struct mail_tally *t)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->v[i].id == t->id)
+			s->v[i].n -= least(t->n, s->v[i].n);
+}
+
+void
+mail_take_back(struct mail_windows *w, struct mail_session *s, const struct mail_tally *t, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!t[i].session)
+			window_take(w, &t[i]);
+		else if (s)
+			session_take(s, &t[i]);
 }

@@ -25,6 +25,7 @@
 
 struct arena;
 struct mail_session;
+struct mail_tally;
 struct mail_windows;
 
 enum {
@@ -60,9 +61,14 @@ enum window_answer
 window_over(struct mail_windows *w, const struct window_ask *q, uint64_t *when);
 
 /* Counts q->n at second `at`: now, or later for what is put off. What cannot
- * be counted (FULL) is not. */
+ * be counted (FULL) is not. *t (NULL: not wanted) is what was counted, for
+ * window_take(). */
 void
-window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at);
+window_add(struct mail_windows *w, const struct window_ask *q, uint64_t at, struct mail_tally *t);
+
+/* Takes back what was counted, as far as it is still there. */
+void
+window_take(struct mail_windows *w, const struct mail_tally *t);
 
 /* Keys and slots in use, for tests and for a report. */
 size_t
@@ -75,7 +81,11 @@ window_slots(const struct mail_windows *w);
 bool
 session_over(const struct mail_session *s, const struct window_ask *q);
 void
-session_add(struct mail_session *s, const struct window_ask *q);
+session_add(struct mail_session *s, const struct window_ask *q, struct mail_tally *t);
+
+/* Takes back what was counted in this connection. */
+void
+session_take(struct mail_session *s, const struct mail_tally *t);
 
 enum { SESSION_MOST = 64 };
 

@@ -91,9 +91,59 @@ windows_agree_with_a_list_of_all_events(void **state)
 			/* Some that are over are counted all the same: limits that warn. */
 			if (got == WINDOW_OVER && roll(3))
 				continue;
-			window_add(w, &q, now);
+			window_add(w, &q, now, NULL);
 			all[nall++] = (struct event){now, q.n, k};
 		}
+		arena_free(a);
+	}
+}
+
+/* What is given back counts no more, whenever that is; what else there is stays. */
+static void
+what_is_taken_back_was_never_there(void **state)
+{
+	(void)state;
+	for (int turn = 0; turn < 200; turn++) {
+		struct arena *a = arena_new();
+		struct mail_windows *w = mail_windows_new(a);
+		struct mail_session *s = mail_session_new(a);
+		struct mail_tally tally[600];
+		struct event all[300];
+		uint64_t now = 1000, seconds = 1 + roll(50), most = 3 + roll(20), in_session = 0;
+		char key[2] = "a";
+
+		for (int i = 0; i < 300; i++) {
+			struct window_ask q = {.id = 7, .key = key, .seconds = seconds, .most = most, .n = 1 + roll(4)};
+			struct window_ask c = {.id = 8, .key = "", .most = 30, .n = q.n};
+			uint64_t sum = 0;
+
+			now += roll(4) ? roll(3) : roll(60);
+			all[i] = (struct event){now, q.n, (int)roll(3)};
+			key[0] = (char)('a' + all[i].key);
+			for (int e = 0; e < i; e++)
+				if (all[e].key == all[i].key && all[e].t + seconds > now)
+					sum += all[e].n;
+			window_begin(w, now, 1);
+			assert_int_equal(window_over(w, &q, NULL), sum + q.n > most ? WINDOW_OVER : WINDOW_FITS);
+			assert_int_equal(session_over(s, &c), in_session + c.n > 30);
+			tally[2 * i] = tally[2 * i + 1] = (struct mail_tally){0};
+			if (sum + q.n > most || in_session + c.n > 30) {
+				all[i].n = 0;
+			} else {
+				window_add(w, &q, now, &tally[2 * i]);
+				session_add(s, &c, &tally[2 * i + 1]);
+				in_session += c.n;
+			}
+			int e = (int)roll((uint64_t)i + 1);
+			if (!roll(2)) {
+				mail_take_back(w, s, &tally[2 * e], 2);
+				in_session -= all[e].n;
+				all[e].n = 0;
+				tally[2 * e] = tally[2 * e + 1] = (struct mail_tally){0};
+			}
+		}
+		window_begin(w, now + 100, WINDOW_KEYS_MOST);
+		assert_int_equal(window_slots(w), 0);
 		arena_free(a);
 	}
 }
@@ -115,14 +165,14 @@ memory_is_bounded_and_comes_back(void **state)
 			snprintf(key, sizeof key, "%d", i);
 			assert_true(window_begin(w, now, 1));
 			assert_int_equal(window_over(w, &q, NULL), WINDOW_FITS);
-			window_add(w, &q, now);
+			window_add(w, &q, now, NULL);
 		}
 		assert_int_equal(window_keys(w), WINDOW_KEYS_MOST);
 		/* Full: a new key is not let through, a known one goes on. */
 		snprintf(key, sizeof key, "new");
 		assert_false(window_begin(w, now, 1));
 		assert_int_equal(window_over(w, &q, NULL), WINDOW_FULL);
-		window_add(w, &q, now);
+		window_add(w, &q, now, NULL);
 		assert_int_equal(window_keys(w), WINDOW_KEYS_MOST);
 		snprintf(key, sizeof key, "0");
 		assert_int_equal(window_over(w, &q, NULL), WINDOW_FITS);
@@ -152,7 +202,7 @@ slots_are_bounded_and_nothing_is_forgotten(void **state)
 	for (uint64_t t = 0; t < n; t++) {
 		window_begin(w, t, 1);
 		assert_int_equal(window_over(w, &q, NULL), WINDOW_FITS);
-		window_add(w, &q, t);
+		window_add(w, &q, t, NULL);
 	}
 	assert_int_equal(window_slots(w), WINDOW_SLOTS_MOST);
 	q.most = n;
@@ -161,7 +211,7 @@ slots_are_bounded_and_nothing_is_forgotten(void **state)
 	assert_int_equal(window_over(w, &q, NULL), WINDOW_FITS);
 	q.key = "other";
 	assert_int_equal(window_over(w, &q, NULL), WINDOW_FULL);
-	window_add(w, &q, n);
+	window_add(w, &q, n, NULL);
 	arena_free(a);
 }
 
@@ -175,7 +225,7 @@ far_over_the_limit_costs_no_more(void **state)
 	(void)state;
 	for (uint64_t t = 0; t < 3600; t++) {
 		window_begin(w, t, 1);
-		window_add(w, &q, t);
+		window_add(w, &q, t, NULL);
 	}
 	assert_true(window_slots(w) <= 61);
 	/* Exact all the same: over until only sixty are left with one more. */
@@ -196,7 +246,7 @@ time_that_jumps_back_frees_nothing_and_freezes_nothing(void **state)
 
 	(void)state;
 	window_begin(w, 1000000, 1);
-	window_add(w, &q, 1000000);
+	window_add(w, &q, 1000000, NULL);
 	/* Ten seconds later the clock is set back by most of a year. */
 	window_begin(w, 1000010, 1);
 	window_begin(w, 500, 1);
@@ -225,12 +275,12 @@ long_keys_and_great_numbers(void **state)
 	y[sizeof y - 2] = 'l';
 	window_begin(w, UINT64_MAX / 2, 2);
 	for (int i = 0; i < 100; i++)
-		window_add(w, &q, UINT64_MAX / 2);
+		window_add(w, &q, UINT64_MAX / 2, NULL);
 	window_begin(w, UINT64_MAX - 1, 2);
 	assert_int_equal(window_over(w, &q, NULL), WINDOW_OVER);
 	/* Keys that differ only where they are cut are two keys. */
 	q = (struct window_ask){.id = 2, .key = x, .seconds = 10, .most = 1, .n = 1};
-	window_add(w, &q, UINT64_MAX - 1);
+	window_add(w, &q, UINT64_MAX - 1, NULL);
 	assert_int_equal(window_over(w, &q, NULL), WINDOW_OVER);
 	q.key = y;
 	assert_int_equal(window_over(w, &q, NULL), WINDOW_FITS);
@@ -249,15 +299,15 @@ a_connection_knows_so_many_keys(void **state)
 	for (int i = 0; i < SESSION_MOST; i++) {
 		snprintf(key, sizeof key, "%d", i);
 		assert_false(session_over(s, &q));
-		session_add(s, &q);
+		session_add(s, &q, NULL);
 	}
 	snprintf(key, sizeof key, "0");
 	assert_false(session_over(s, &q));
-	session_add(s, &q);
+	session_add(s, &q, NULL);
 	assert_true(session_over(s, &q));
 	snprintf(key, sizeof key, "new");
 	assert_true(session_over(s, &q));
-	session_add(s, &q);
+	session_add(s, &q, NULL);
 	assert_true(session_over(s, &q));
 	arena_free(a);
 }
@@ -276,7 +326,7 @@ kept_windows_are_whole_or_not_there(void **state)
 		snprintf(key, sizeof key, "%u", i);
 		struct window_ask q = {.id = i % 3, .key = key, .seconds = 3600, .most = 1000, .n = 1};
 		window_begin(w, 5000 + i / 100, 1);
-		window_add(w, &q, 5000 + i / 100);
+		window_add(w, &q, 5000 + i / 100, NULL);
 	}
 	other = after_a_restart(w, a, 5060);
 	assert_int_equal(window_keys(other), WINDOW_KEYS_MOST);
@@ -285,7 +335,7 @@ kept_windows_are_whole_or_not_there(void **state)
 	for (unsigned i = 0; i < 6; i++) {
 		struct window_ask q = {.id = 9, .key = i & 1 ? "odd" : "even", .seconds = 60, .most = 50, .n = 2};
 		window_begin(w, 100 + i, 1);
-		window_add(w, &q, 100 + i);
+		window_add(w, &q, 100 + i, NULL);
 	}
 	mail_windows_write(w, 106, &b);
 	for (size_t n = 0; n < b.n; n++) {
@@ -303,7 +353,7 @@ kept_windows_are_whole_or_not_there(void **state)
 			assert_int_equal(window_keys(other), 0);
 		window_begin(other, 200, 1);
 		window_over(other, &q, NULL);
-		window_add(other, &q, 200);
+		window_add(other, &q, 200, NULL);
 		b.p[at] = (char)(b.p[at] ^ (1 << at % 8));
 	}
 	buf_free(&b);
@@ -315,6 +365,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(windows_agree_with_a_list_of_all_events),
+		cmocka_unit_test(what_is_taken_back_was_never_there),
 		cmocka_unit_test(kept_windows_are_whole_or_not_there),
 		cmocka_unit_test(memory_is_bounded_and_comes_back),
 		cmocka_unit_test(slots_are_bounded_and_nothing_is_forgotten),
