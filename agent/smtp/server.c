@@ -138,6 +138,18 @@ server_reply(struct smtp_server *s, unsigned code, const char *enhanced, const c
 }
 
 void
+server_no(struct smtp_server *s, unsigned code, const char *enhanced, const char *text)
+{
+	char words[400];
+
+	if (s->o.contact) {
+		snprintf(words, sizeof words, "%.240s; contact %.100s", text, s->o.contact);
+		text = words;
+	}
+	server_reply(s, code, enhanced, text);
+}
+
+void
 server_error(struct smtp_server *s, unsigned code, const char *enhanced, const char *text)
 {
 	server_reply(s, code, enhanced, text);
@@ -151,7 +163,7 @@ server_too_large(struct smtp_server *s, uint64_t most)
 
 	snprintf(text, sizeof text, "the message is larger than may be sent from here: at most %llu bytes",
 	    (unsigned long long)most);
-	server_reply(s, 552, "5.3.4", text);
+	server_no(s, 552, "5.3.4", text);
 }
 
 /* The last word: a reply and the end. */
@@ -159,7 +171,7 @@ void
 server_refuse(struct smtp_server *s, enum smtp_server_why why, unsigned code, const char *enhanced,
     const char *text)
 {
-	server_reply(s, code, enhanced, text);
+	server_no(s, code, enhanced, text);
 	finish(s, why);
 }
 
@@ -214,12 +226,12 @@ data_ended(struct smtp_server *s)
 	s->messages++;
 	s->idle = 0;
 	if (d->bad & SMTP_BAD_NUL) {
-		server_reply(s, 550, "5.6.0", "the message holds a NUL");
+		server_no(s, 550, "5.6.0", "the message holds a NUL");
 	} else if (d->bad) {
-		server_reply(s, 550, "5.6.0",
+		server_no(s, 550, "5.6.0",
 		    "the message holds a CR or LF that stands alone; lines end with CR LF (RFC 5321 2.3.8)");
 	} else if (s->o.line && d->longest > s->o.line) {
-		server_reply(s, 550, "5.6.0", "a line of the message is too long (RFC 5321 4.5.3.1.6)");
+		server_no(s, 550, "5.6.0", "a line of the message is too long (RFC 5321 4.5.3.1.6)");
 	} else if (s->over) {
 		server_too_large(s, s->limit);
 		server_reset(s, SMTP_WHY_SIZE);

@@ -29,10 +29,12 @@
 
 struct smtp_server;
 
-/* What the caller decides for a session; copied, but for `host`, which must live as
+/* What the caller decides for a session; copied, but for the texts, which must live as
  * long as the session. A number 0 is the default that stands beside it. */
 struct smtp_server_options {
 	const char *host;          /* our name, in the greeting and in EHLO */
+	const char *contact;       /* whom to ask: stands behind what the session itself refuses, but for
+	                              errors of syntax and order; NULL: nobody */
 	uint64_t size;             /* octets of a message, offered as SIZE; 0: no limit */
 	bool auth;                 /* AUTH is offered and accepted as a formality; the password is
 	                              wiped unseen */

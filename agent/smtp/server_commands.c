@@ -118,7 +118,7 @@ rcpt(struct smtp_server *s)
 		s->refused++;
 		server_reply(s, 503, "5.5.1", "say MAIL first");
 	} else if (s->rcpt >= s->o.recipients) {
-		server_reply(s, 452, "4.5.3", "enough recipients for one message; send to the others in another");
+		server_no(s, 452, "4.5.3", "enough recipients for one message; send to the others in another");
 	} else {
 		server_stand(s, SMTP_SERVER_RCPT);
 		s->event.path = c->path;
@@ -209,7 +209,7 @@ server_command(struct smtp_server *s, bool more)
 	unsigned code;
 
 	if (l->lost) {
-		server_reply(s, 451, "4.3.0", "no memory at the moment");
+		server_no(s, 451, "4.3.0", "no memory at the moment");
 		return;
 	}
 	g.utf8 = !s->o.no_utf8 && (!s->mail || s->utf8);

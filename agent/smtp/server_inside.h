@@ -56,6 +56,9 @@ server_too_large(struct smtp_server *s, uint64_t most);
 /* Adds a reply; an error of syntax or order is counted where `count`. */
 void
 server_reply(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
+/* The same of a refusal of ours, with whom to ask. */
+void
+server_no(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
 void
 server_error(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
 
