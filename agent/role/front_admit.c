@@ -75,6 +75,10 @@ judge(struct front_conn *c, struct arena *a, const struct policy *p, const char 
 static void
 answer(struct front_conn *c, unsigned code, const char *enhanced, const char *text)
 {
+	char words[FRONT_WORDS];
+
+	if (code >= 400)
+		text = front_words(c->m.p ? c->m.p : c->f->p, text, words);
 	smtp_server_answer(c->s, code, enhanced, text, c->f->now);
 }
 
@@ -268,12 +272,27 @@ front_admit_end(struct front_conn *c)
 		return;
 	}
 	m->as = strdup(v.sender);
-	if (!m->as)
+	m->tally = v.ntally ? malloc(v.ntally * sizeof *v.tally) : NULL;
+	if (!m->as || (v.ntally && !m->tally)) {
+		mail_take_back(f->windows, c->session, v.tally, v.ntally);
 		front_refuse(c, 451, "4.3.0", "no memory at the moment; send it again later");
+		return;
+	}
+	if (v.ntally)
+		memcpy(m->tally, v.tally, v.ntally * sizeof *v.tally);
+	m->ntally = v.ntally;
 	m->application = v.application ? v.application->meta.name : "";
 	m->not_before = v.not_before;
 	for (size_t i = 0; i < m->nto; i++)
 		m->to[i]->relay = v.recipient[i].relay->meta.name;
+}
+
+void
+front_admit_undo(struct front_conn *c)
+{
+	mail_take_back(c->f->windows, c->session, c->m.tally, c->m.ntally);
+	c->m.ntally = 0;
+	c->f->keep_dirty = true;
 }
 
 void

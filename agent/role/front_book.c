@@ -145,6 +145,21 @@ front_policy_free(struct front_policy *p)
 	return NULL;
 }
 
+const char *
+front_words(const struct front_policy *p, const char *text, char out[FRONT_WORDS])
+{
+	const char *contact = p ? p->policy->meta.contact : NULL;
+
+	if (contact && !strstr(text, "; contact "))
+		snprintf(out, FRONT_WORDS, "%.360s; contact %.100s", text, contact);
+	else
+		snprintf(out, FRONT_WORDS, "%s", text);
+	for (char *at = out; *at; at++)
+		if ((*at < ' ' && *at != '\n') || *at > '~')
+			*at = '?';
+	return out;
+}
+
 /* What passes of a relay, 0: all. A message of `bytes` passes unless the limit is strict. */
 static uint64_t
 passes(const struct policy_relay *r)

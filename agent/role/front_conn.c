@@ -77,10 +77,20 @@ content(struct front_conn *c, const struct smtp_server_event *e)
 static void
 data(struct front_conn *c)
 {
-	if (front_msg_data(c))
+	const char *enhanced = "4.3.0", *why = "no memory at the moment; send it again later";
+	char words[FRONT_WORDS];
+
+	if (!front_user_may_send(c->f, c->u)) {
+		enhanced = "4.3.2";
+		why = "too many messages are being taken, and some of this user among them; send it again later";
+	} else if (front_msg_data(c)) {
 		smtp_server_answer(c->s, 354, NULL, NULL, c->f->now);
-	else
-		smtp_server_answer(c->s, 451, "4.3.0", "no memory at the moment", c->f->now);
+		return;
+	}
+	c->f->count.deferred++;
+	front_words(c->m.p, why, words);
+	front_admit_tell(c, 451, enhanced, words);
+	smtp_server_answer(c->s, 451, enhanced, words, c->f->now);
 }
 
 /* Sees to the event that stands. False: it waits. */
@@ -345,13 +355,15 @@ front_conn_tick(struct front_conn *c)
 void
 front_conn_give_way(struct front_conn *c)
 {
-	static const char word[] = "421 4.7.0 others wait for this place, and nothing came; connect again\r\n";
+	char word[FRONT_WORDS + 32], words[FRONT_WORDS];
+	int len = snprintf(word, sizeof word, "421 4.7.0 %s\r\n", front_words(c->p,
+	    "others wait for this place, and nothing came; connect again", words));
 	size_t n;
 
 	c->f->count.connections_gave_way++;
 	smtp_server_output(c->s, &n);
 	if (!n && !c->lingers)
-		send(c->fd, word, sizeof word - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		send(c->fd, word, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	front_conn_end(c);
 }
 
@@ -405,8 +417,8 @@ front_conn_end(struct front_conn *c)
 static void
 turn_away(struct front *f, int fd, uint32_t uid, const char *why)
 {
-	char line[256];
-	int n = snprintf(line, sizeof line, "421 4.7.0 %s\r\n", why);
+	char line[FRONT_WORDS + 32], words[FRONT_WORDS];
+	int n = snprintf(line, sizeof line, "421 4.7.0 %s\r\n", front_words(f->p, why, words));
 
 	f->count.connections_refused++;
 	if (front_may_say(f))
@@ -430,7 +442,7 @@ static bool
 fill(struct front_conn *c)
 {
 	struct front *f = c->f;
-	struct smtp_server_options o = {.host = f->host, .auth = true, .space = true,
+	struct smtp_server_options o = {.host = f->host, .contact = c->p->policy->meta.contact, .auth = true, .space = true,
 	    .recipients = FRONT_RCPTS, .command_ms = f->opt->command_ms};
 	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
 	const struct policy_application *x = mail_application(c->p->policy, c->user[0] ? c->user : NULL,

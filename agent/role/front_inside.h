@@ -42,6 +42,8 @@ enum {
 	FRONT_MOST_EACH = 192,     /* connections of one user */
 	FRONT_RESERVED = 64,       /* the last places are for users who have no more than FRONT_FEW */
 	FRONT_FEW = 8,
+	FRONT_MOST_MESSAGES = 192, /* with a file of the queue's, which has QUEUE_MAILS; past it, one more is only for users
+	                              who have no more than FRONT_FEW: dripping content must not keep others out */
 	FRONT_GIVES_WAY_MS = 10,   /* who has not moved for so long, when places are short */
 	FRONT_SPARE_FDS = 24,      /* descriptors that are no connection's and no message's */
 	FRONT_RCPTS = 1000,
@@ -94,6 +96,7 @@ struct front_user {
 	uint32_t uid;              /* PEER_NO_UID: all that are not known */
 	unsigned nconn;
 	uint64_t bytes;            /* of messages under way */
+	unsigned nmsg;             /* of them with a file */
 };
 
 /* A reply that is ours to give. code 0: none */
@@ -131,6 +134,7 @@ struct front_msg {
 	/* its file */
 	uint64_t token, id;        /* token 0: not asked for */
 	bool ask, arrived;         /* ask: ARRIVE waits for room in the channel */
+	bool filed;                /* counted in nmsg */
 	int fd;
 	uint64_t offset, wrote;
 	uint64_t started;          /* of what was wrote, on its way to the disk */
@@ -154,6 +158,8 @@ struct front_msg {
 	char *as;                  /* the envelope sender to use */
 	const char *application;   /* the policy's; "" */
 	uint64_t not_before, since;
+	struct mail_tally *tally;  /* what limits counted, given back where the queue does not take it */
+	size_t ntally;
 	size_t sealed;             /* recipients told */
 };
 
@@ -227,7 +233,7 @@ struct front {
 	bool keep_dirty;
 	uint64_t keep_next;
 	struct front_conn *conn[FRONT_MOST_CONNS];
-	unsigned nconn, most;
+	unsigned nconn, most, nmsg;
 	uint64_t generation;       /* of tokens */
 	struct front_user *user;
 	struct front_conn *run, **run_last;
@@ -308,6 +314,10 @@ front_names_free(struct front *f);
 void
 front_policy_number(struct front *f, struct front_policy *p);
 
+/* The text of a refusal with whom to ask, where the policy says and the text does not, printable; in `out`. */
+const char *
+front_words(const struct front_policy *p, const char *text, char out[FRONT_WORDS]);
+
 /* The first `most` names of users that the policy has and nobody told; how many. */
 unsigned
 front_policy_wants(const struct front *f, const struct front_policy *p, struct apply_name *out,
@@ -329,6 +339,10 @@ struct front_user *
 front_user_enter(struct front *f, uint32_t uid, const char **why);
 void
 front_user_leave(struct front *f, struct front_user *u);
+
+/* Whether the user may have one message more of which the queue holds a file. */
+bool
+front_user_may_send(const struct front *f, const struct front_user *u);
 
 /* ---- front_conn.c ------------------------------------------------------------------------ */
 
@@ -374,6 +388,10 @@ front_admit_header(struct front_conn *c, const char **rewrite);
 /* The message is whole: the verdict, counted. c->m.refusal, or the message is ready to be sealed. */
 void
 front_admit_end(struct front_conn *c);
+
+/* The queue has not taken the message: limits have not counted it. */
+void
+front_admit_undo(struct front_conn *c);
 
 /* Says in the log what became of the message. */
 void

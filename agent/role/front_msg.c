@@ -22,7 +22,7 @@ front_refuse(struct front_conn *c, unsigned code, const char *enhanced, const ch
 		return;
 	m->refusal.code = code;
 	snprintf(m->refusal.enhanced, sizeof m->refusal.enhanced, "%s", enhanced);
-	snprintf(m->refusal.text, sizeof m->refusal.text, "%s", text);
+	front_words(m->p, text, m->refusal.text);
 	/* what still comes is read and thrown away */
 	m->header = smtp_header_free(m->header);
 	m->attach = smtp_attach_free(m->attach);
@@ -84,6 +84,17 @@ front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 	return true;
 }
 
+/* It has no file of the queue's (any more). */
+static void
+unfile(struct front_conn *c)
+{
+	if (c->m.filed) {
+		c->u->nmsg--;
+		c->f->nmsg--;
+	}
+	c->m.filed = false;
+}
+
 void
 front_msg_forget(struct front_conn *c)
 {
@@ -96,6 +107,7 @@ front_msg_forget(struct front_conn *c)
 		close(m->fd);
 	if (c->u)
 		c->u->bytes -= m->counted;
+	unfile(c);
 	smtp_header_free(m->header);
 	smtp_attach_free(m->attach);
 	buf_free(&m->out);
@@ -108,6 +120,7 @@ front_msg_forget(struct front_conn *c)
 	free(m->from);
 	free(m->envid);
 	free(m->as);
+	free(m->tally);
 	front_policy_free(m->p);
 	*m = (struct front_msg){.fd = -1};
 	c->waits = FRONT_WAITS_NOT;
@@ -124,14 +137,18 @@ front_msg_data(struct front_conn *c)
 		return false;
 	if (s->nblocked_types) {
 		m->attach = smtp_attach_new(s->blocked_types, s->nblocked_types);
-		if (!m->attach)
+		if (!m->attach) {
+			m->header = smtp_header_free(m->header);
 			return false;
+		}
 	}
 	m->at = FRONT_AT_DATA;
 	m->with = smtp_server_with(c->s);
 	/* its file comes while the header does */
 	m->token = ++c->f->generation << 10 | c->slot;
-	m->ask = true;
+	m->ask = m->filed = true;
+	c->u->nmsg++;
+	c->f->nmsg++;
 	front_tell(c);
 	return true;
 }
@@ -312,8 +329,7 @@ attached(struct front_conn *c, int is)
 	}
 	name = smtp_attach_name(c->m.attach, &ending);
 	snprintf(why, sizeof why, "the attachment %.200s is of a type (%.40s) that is not sent from here; "
-	    "put it into an archive%s%.100s", name, ending, c->m.p->policy->meta.contact ? "; contact " : "",
-	    c->m.p->policy->meta.contact ? c->m.p->policy->meta.contact : "");
+	    "put it into an archive", name, ending);
 	front_refuse(c, 552, "5.7.0", why);
 }
 
@@ -499,8 +515,10 @@ front_msg_arrived(struct front_conn *c, const struct front_arrived *a, int fd)
 	m->arrived = true;
 	m->id = a->id;
 	if (err) {
-		if (a->err)
+		if (a->err) {
 			m->token = 0;      /* there is nothing to be dropped */
+			unfile(c);
+		}
 		if (err == -EMSGSIZE)
 			front_refuse(c, 552, "5.3.4", "the message is larger than the queue takes");
 		else
@@ -518,7 +536,7 @@ front_msg_settled(struct front_conn *c, const struct front_settled *s)
 {
 	struct front *f = c->f;
 	unsigned code = s->code;
-	char text[FRONT_WORDS];
+	char text[FRONT_WORDS], words[FRONT_WORDS];
 	const char *enhanced = s->enhanced && *s->enhanced ? s->enhanced : NULL;
 
 	if (code / 100 != 2 && code / 100 != 4 && code / 100 != 5)
@@ -532,7 +550,15 @@ front_msg_settled(struct front_conn *c, const struct front_settled *s)
 		f->count.bytes += c->m.wrote;
 		f->count.delayed += c->m.not_before != 0;
 	} else {
+		bool relays = code >= 500 && c->m.p->policy->submission.through && !c->m.not_before;
+
 		*(code >= 500 ? &f->count.refused : &f->count.deferred) += 1;
+		/* what the relay itself has refused was sent, and those are its own words */
+		if (!relays)
+			front_admit_undo(c);
+		if (code < 500 || (code == 552 && !relays)) {
+			snprintf(text, sizeof text, "%s", front_words(c->m.p, text, words));
+		}
 	}
 	c->m.id = s->id;
 	front_admit_tell(c, code, enhanced ? enhanced : "", text);

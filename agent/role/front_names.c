@@ -104,12 +104,12 @@ static void
 reply(const struct front_conn *c, struct front_reply *r, unsigned code, const char *enhanced,
     const char *domain, const char *what)
 {
-	const char *contact = c->m.p ? c->m.p->policy->meta.contact : c->f->p->policy->meta.contact;
+	char text[FRONT_WORDS];
 
 	r->code = code;
 	snprintf(r->enhanced, sizeof r->enhanced, "%s", enhanced);
-	snprintf(r->text, sizeof r->text, "the domain %.200s %s%s%.100s", domain, what,
-	    contact ? "; contact " : "", contact ? contact : "");
+	snprintf(text, sizeof text, "the domain %.200s %s", domain, what);
+	front_words(c->m.p ? c->m.p : c->f->p, text, r->text);
 }
 
 enum front_domain_is

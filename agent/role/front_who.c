@@ -131,6 +131,12 @@ front_user_enter(struct front *f, uint32_t uid, const char **why)
 	return u;
 }
 
+bool
+front_user_may_send(const struct front *f, const struct front_user *u)
+{
+	return f->nmsg < FRONT_MOST_MESSAGES || u->nmsg < FRONT_FEW;
+}
+
 void
 front_user_leave(struct front *f, struct front_user *u)
 {

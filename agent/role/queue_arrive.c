@@ -446,7 +446,9 @@ seal(struct queue *q, struct ipc_in *in, const struct front_seal *f)
 	err = m->a ? gather(m) : -EIO;
 	if (!err)
 		err = spool_adopt_own(m->a, f->size);
-	if (!err && f->through && !q->stopping && f->not_before * 1000 <= q->now) {
+	/* who waits for a relay holds a place: the last ones are for what is committed at once */
+	if (!err && f->through && !q->stopping && f->not_before * 1000 <= q->now &&
+	    q->nmail <= QUEUE_MAILS - QUEUE_MAILS / 4) {
 		err = go_through(q, m);
 		if (!err)
 			return;

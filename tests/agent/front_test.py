@@ -246,6 +246,7 @@ def verdicts():
             got = c.message(content, **envelope)
             r.same(what, (got or ("",))[1][:9] if got else None, want)
             r.same(f"{what}: words", words in got[1], True, got[1])
+            r.same(f"{what}: whom to ask", "; contact postmaster@example.org" in got[1], True, got[1])
             c.close()
             r.same(f"{what}: nothing sealed", f.seals(0.1), [])
 
@@ -267,6 +268,17 @@ def verdicts():
         refusal("the size, counted", "552 5.3.4", PLAIN + "x" * 70 + "\n" * 30000, to=["b@inner.example.org"],
                 words="relay inner")
         c = Client(f.port)
+        got = c.message(PLAIN.encode() + b"\r\n")
+        r.same("a bare LF", (got[1][:9], "; contact postmaster@example.org" in got[1]), ("550 5.6.0", True))
+        c.send(b"X: \r\rY")
+        r.same("a bare CR in a command", "contact postmaster@example.org" in c.reply()[1], True)
+        c.close()
+        c = Client(f.port)
+        for n, code, enhanced in ((28, "452", "4.3.1"), (90, "552", "5.3.4"), (5, "451", "4.3.0")):
+            f.say(f"errno {n}")
+            f.count()
+            refusal(f"no arrival ({n})", f"{code} {enhanced}")
+        f.say("errno 0")
         got = c.begin(to=["no@other.example.org"])
         r.same("a recipient that its relay does not take", got[2][1][:9], "550 5.7.1")
         r.same("no DATA without a recipient", got[3][0], "554")
@@ -358,7 +370,7 @@ def smuggling():
                 r.same(f"{name}: one reply for all of it", got[1][:9], "550 5.6.0" if bare else "250 2.0.0")
                 r.same(f"{name}: the session goes on", c.say("NOOP")[0], "250")
                 c.close()
-                seals = f.seals(0.05)
+                seals = ([] if bare else [f.until("seal")]) + f.seals(0.05)
                 r.same(f"{name}: messages", [x["from"] for x in seals], [] if bare else ["a@example.org"])
         left = [x.name for x in f.dir.iterdir() if x.name.isdigit() or len(x.name) == 16]
         r.same("of what was refused no file is left", len(left), 9)
@@ -461,6 +473,98 @@ def queue_answers():
         c = Client(f.port)
         r.same("no file comes", c.message(PLAIN)[1][:9], "451 4.4.1")
         r.same("and the connection goes on", c.say("NOOP")[0], "250")
+        c.close()
+
+
+def dripping():
+    """The queue takes 256 messages at once: two users may not keep all others out by never ending theirs."""
+    with r.part("192 messages in DATA: one more is for those alone who have fewer than 8"):
+        if not rig.real_root():
+            r.not_run("two users", "only root can become them")
+            return
+        policy = HEAD + "  applications:\n" + "".join(
+            f"    {x}:\n      kind: site\n      runs-as: {{user: {x}}}\n      owners: [{x}@example.org]\n"
+            f"      senders: [{{envelope: {x}@example.org}}]\n" for x in ("one", "two")) + "  unregistered: refuse\n"
+        # goes to 354 on as many connections as it is told, says the replies to the last, and holds them
+        program = '''
+import os, socket, sys
+'x'.encode('idna')
+os.setgroups([])
+os.setresuid(UID, UID, UID)
+held = []
+for n in sys.stdin:
+    for i in range(int(n)):
+        s = socket.create_connection(("127.0.0.1", PORT), 60)
+        f = s.makefile("rb")
+        f.readline()
+        s.sendall(b"HELO x\\r\\n")
+        f.readline()
+        s.sendall(b"MAIL FROM:<WHO@example.org>\\r\\nRCPT TO:<b@example.com>\\r\\nDATA\\r\\n")
+        got = [f.readline() for _ in range(3)]
+        held.append((s, f))
+    print(got[2].decode().strip(), flush=True)
+'''
+        with front(policy, users={"one": 47001, "two": 47002}) as f:
+            def user(name, uid):
+                return subprocess.Popen([sys.executable, "-S", "-E", "-c", program.replace("UID", str(uid)).replace(
+                    "PORT", str(f.port)).replace("WHO", name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    text=True, bufsize=1)
+
+            def go(p, n):
+                p.stdin.write(f"{n}\n")
+                return p.stdout.readline().strip()
+
+            one, two = user("one", 47001), user("two", 47002)
+            r.same("191 of one user", go(one, 191)[:3], "354")
+            r.same("one of another", go(two, 1)[:3], "354")
+            got = go(one, 1)
+            r.same("who has many waits", got[:9], "451 4.3.2")
+            r.same("and is told whom to ask", "contact postmaster@example.org" in got, True, got)
+            r.same("who has few goes on", go(two, 7)[:3], "354")
+            r.same("up to 8", go(two, 1)[:9], "451 4.3.2")
+            for p in (one, two):
+                p.stdin.close()
+                p.wait()
+            end = time.monotonic() + 60
+            while time.monotonic() < end and f.count()["front_connections"]:
+                time.sleep(0.05)
+            one = user("one", 47001)
+            r.same("all have gone: many are taken again", go(one, 20)[:3], "354")
+            one.stdin.close()
+            one.wait()
+
+
+def given_back():
+    policy = settings(kind="{messages: 2, per: hour, over: defer}",
+                      app="limits: [{messages: 3, per: connection, over: defer}]")
+    with front(policy) as f, r.part("CAM-14: what the queue does not take is not counted by limits"):
+        c = Client(f.port)
+        f.say("answer 452 4.3.1 no room for it now")
+        f.count()
+        for _ in range(5):
+            got = c.message(PLAIN)[1]
+            r.same("a full disk", got[:9], "452 4.3.1", got)
+        r.same("it says whom to ask", "contact postmaster@example.org" in got, True, got)
+        f.say("answer 250 2.0.0 taken")
+        f.count()
+        r.same("the limit is still whole", [c.message(PLAIN)[1][:9] for _ in range(3)],
+               ["250 2.0.0", "250 2.0.0", "451 4.7.1"])
+        c.close()
+    with front(policy.replace("messages: 2, per: hour", "bytes: 30 kB, per: hour"), settle_ms=300) as f, \
+            r.part("nor is a message to which the queue never answers, also in bytes"):
+        f.say("hold")
+        f.count()
+        c = Client(f.port)
+        r.same("no answer", [c.message(PLAIN + "x" * 20 + "\n" + ("y" * 70 + "\n") * 350)[1][:9] for _ in range(2)],
+               ["451 4.4.1"] * 2)
+        c.close()
+    through = policy + "  mode: through\n"
+    with front(through) as f, r.part("what a relay itself refused was sent, and counts"):
+        f.say("answer 550 5.1.1 the relay says: no such user")
+        f.count()
+        c = Client(f.port)
+        r.same("two are sent, a third is over", [c.message(PLAIN)[1] for _ in range(2)] +
+               [c.message(PLAIN)[1][:9]], ["550 5.1.1 the relay says: no such user"] * 2 + ["451 4.7.1"])
         c.close()
 
 
@@ -612,7 +716,7 @@ def stop():
 
 
 PARTS = [real_clients, sendmail, unknown, two_cgroups, two_users, verdicts, header, smuggling, early, pipelined,
-         queue_answers, room, recipients, names, reload, windows, stop]
+         queue_answers, dripping, given_back, room, recipients, names, reload, windows, stop]
 
 
 def main():

@@ -375,6 +375,23 @@ through_a_late_250_after_the_cancel_is_the_answer(void **state)
 
 /* ---- from the spool ------------------------------------------------------------------ */
 
+/* 256 messages are taken at once; a relay that is silent must not hold all these places. */
+static void
+through_waits_for_192_messages_and_the_next_is_queued(void **state)
+{
+	struct rig_in m = {0};
+
+	(void)state;
+	for (int i = 0; i < 192; i++)
+		rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}, .through = true});
+	uint64_t id = rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}, .through = true});
+	const struct front_settled *t = rig_settled(&g, &m);
+	assert_int_equal(t->id, id);
+	assert_int_equal(t->code, 250);
+	assert_int_equal(t->delivered, 0);
+	ipc_free(&m.in);
+}
+
 static void
 a_deferral_is_tried_again_and_a_refusal_reported_once(void **state)
 {
@@ -991,6 +1008,7 @@ main(void)
 		T(through_an_unreachable_relay_is_known_and_not_waited_for_again),
 		T(through_no_answer_in_time_is_cancelled_then_queued),
 		T(through_a_late_250_after_the_cancel_is_the_answer),
+		T(through_waits_for_192_messages_and_the_next_is_queued),
 		T(a_deferral_is_tried_again_and_a_refusal_reported_once),
 		T(a_wrong_credential_holds_and_bounces_nothing_until_it_is_well),
 		T(what_an_alarm_held_is_known_again_after_a_restart),
