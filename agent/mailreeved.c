@@ -328,13 +328,6 @@ main(int argc, char **argv)
 			printf("mailreeved %s\n", MAILREEVE_VERSION);
 		return fflush(stdout) ? 2 : 0;
 	}
-	log_begin("mailreeved");
-	policy = absolute(value[OPT_POLICY] ? value[OPT_POLICY] : "/etc/mailreeve/policy.yaml");
-	state = absolute(folder(value[OPT_STATE], "STATE_DIRECTORY", "/var/lib/mailreeve"));
-	run = absolute(folder(value[OPT_RUN], "RUNTIME_DIRECTORY", "/run/mailreeve"));
-	if (value[OPT_TEXTFILE])
-		textfile = absolute(value[OPT_TEXTFILE]);
-	credentials = absolute(folder(value[OPT_CREDENTIALS], "CREDENTIALS_DIRECTORY", "/etc/mailreeve/credentials"));
 	if (value[OPT_PORT]) {
 		char *end;
 
@@ -344,6 +337,13 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
+	log_begin("mailreeved");
+	policy = absolute(value[OPT_POLICY] ? value[OPT_POLICY] : "/etc/mailreeve/policy.yaml");
+	state = absolute(folder(value[OPT_STATE], "STATE_DIRECTORY", "/var/lib/mailreeve"));
+	run = absolute(folder(value[OPT_RUN], "RUNTIME_DIRECTORY", "/run/mailreeve"));
+	if (value[OPT_TEXTFILE])
+		textfile = absolute(value[OPT_TEXTFILE]);
+	credentials = absolute(folder(value[OPT_CREDENTIALS], "CREDENTIALS_DIRECTORY", "/etc/mailreeve/credentials"));
 	o.apart = value[OPT_APART] != NULL;
 	if (value[OPT_STARTER]) {
 		status = run ? parent_apart(run) : 2;

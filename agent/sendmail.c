@@ -465,9 +465,10 @@ say(struct mail *m, const char *fmt, ...)
 		fail(EX_USAGE, "an address is too long");
 	if (m->verbose)
 		fprintf(stderr, "-> %s\n", line);
-	memcpy(line + n, "\r\n", 2);
+	line[n++] = '\r';
+	line[n++] = '\n';
 	/* a last word may be there even if ours does not go out any more */
-	put(m, line, (size_t)n + 2);
+	put(m, line, (size_t)n);
 	return answer(m);
 }
 

@@ -483,8 +483,9 @@ ssh_of_ancestors(void)
 			text[n] = '\0';
 			char *at = strrchr(text, ')');
 
-			if (!at || sscanf(at + 1, " %*c %u", &pid) != 1)
-				pid = 0;
+			/* " S 4711 ..." */
+			if (at && strlen(at) > 4)
+				pid = (unsigned)strtoul(at + 4, NULL, 10);
 			fclose(f);
 		}
 	}

@@ -115,7 +115,7 @@ get_u32(struct reader *r)
 {
 	uint32_t x = 0;
 
-	if ((size_t)(r->end - r->p) < sizeof x) {
+	if (!r->p || (size_t)(r->end - r->p) < sizeof x) {
 		r->err = -EBADMSG;
 		return 0;
 	}

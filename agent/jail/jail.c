@@ -46,8 +46,7 @@ jail_first_to_go(int more)
 	if (read(fd, text, sizeof text - 1) > 0) {
 		score = strtol(text, NULL, 10) + more;
 		n = snprintf(text, sizeof text, "%ld", score > MOST ? MOST : score);
-		if (write(fd, text, (size_t)n) < 0)
-			score = 0;
+		(void)!write(fd, text, (size_t)n);
 	}
 	close(fd);
 }

@@ -552,6 +552,19 @@ go_to(struct op *o)
 		name_then_put(o);
 }
 
+/* The generation that `how` (state.h) says it went back to; 0: it is no rollback. */
+static uint32_t
+rolled_to(const char *how)
+{
+	static const char word[] = "rollback to ";
+	unsigned long n;
+
+	if (!how || strncmp(how, word, sizeof word - 1) != 0)
+		return 0;
+	n = strtoul(how + sizeof word - 1, NULL, 10);
+	return n > UINT32_MAX ? 0 : (uint32_t)n;
+}
+
 /* Where the present generation comes from: one that a rollback made is the old one that it went back to. */
 static uint32_t
 lineage(struct parent *p)
@@ -560,7 +573,7 @@ lineage(struct parent *p)
 	struct state_about a;
 
 	while (n && !state_about(p->state, STATE_IN_HISTORY, n, &a)) {
-		bool back = sscanf(a.how, "rollback to %" SCNu32, &to) == 1 && to && to < n;
+		bool back = (to = rolled_to(a.how)) != 0 && to < n;
 
 		state_about_free(&a);
 		if (!back)
@@ -574,11 +587,11 @@ lineage(struct parent *p)
 static void
 rolled_away(struct parent *p, const struct op *o)
 {
-	uint32_t list[STATE_HISTORY + 8], to = 0;
+	uint32_t list[STATE_HISTORY + 8], to;
 	uint32_t n = state_list(p->state, STATE_IN_HISTORY, list, STATE_HISTORY + 8);
 	char text[64];
 
-	if (!o->about.how || sscanf(o->about.how, "rollback to %" SCNu32, &to) != 1)
+	if (!(to = rolled_to(o->about.how)))
 		return;
 	snprintf(text, sizeof text, "rolled back by %u", o->target);
 	for (uint32_t i = 0; i < n; i++)

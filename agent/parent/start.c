@@ -160,6 +160,7 @@ holder(unsigned long inode)
 	char line[256];
 
 	while (f && !pid && fgets(line, sizeof line, f))
+		/* the kernel's own numbers; NOLINTNEXTLINE(cert-err34-c) */
 		if (sscanf(line, "%*u: FLOCK %*s %*s %u %*x:%*x:%lu", &x, &i) == 2 && i == inode)
 			pid = x;
 	if (f)

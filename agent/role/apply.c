@@ -259,13 +259,15 @@ record(struct apply *x, uint32_t id)
 static const struct nl_object *
 block_counter(struct apply *x, struct arena *a)
 {
+	const struct nl_object *v;
 	struct nl_dump d = {0};
 
 	if (!x->block_ours || nl_talk_dump(x->t, a, INET, NL_BLOCK_TABLE, 0, APPLY_TRIES, &d))
 		return NULL;
+	v = d.object;              /* the arena's */
 	for (uint32_t i = 0; i < d.nobject; i++)
-		if (!strcmp(d.object[i].name, NL_BLOCK_COUNTER))
-			return &d.object[i];
+		if (!strcmp(v[i].name, NL_BLOCK_COUNTER))
+			return v + i;
 	return NULL;
 }
 

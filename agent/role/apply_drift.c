@@ -274,7 +274,7 @@ look(struct apply *x, uint64_t now)
 	struct arena *a = arena_new();
 	struct nl_diff diff = {.sets = x->now ? x->now->bad : NULL};
 	struct nl_sums sums;
-	struct nl_dump d;
+	struct nl_dump d = {0};
 	uint32_t from = x->now ? x->gen : x->block_gen, plan;
 	bool blind;
 

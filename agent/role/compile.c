@@ -305,14 +305,17 @@ address_of(const char *s, struct addr *out)
 static void
 look_at_connection(struct work *w, uint64_t now)
 {
-	char client[64], server[64], text[128];
-	unsigned cport, sport;
+	char client[64], server[64], text[128], from[8], to[8];
+	unsigned long cport, sport;
 	struct packet in = {.hook = PACKET_INPUT, .proto = IPPROTO_TCP, .date = now}, p;
 
 	if (!*w->job->connection)
 		return;
-	if (sscanf(w->job->connection, "%63s %u %63s %u", client, &cport, server, &sport) != 4 ||
-	    cport > 65535 || sport > 65535 || !address_of(client, &in.src) ||
+	if (sscanf(w->job->connection, "%63s %7s %63s %7s", client, from, server, to) != 4)
+		return;
+	cport = strtoul(from, NULL, 10);
+	sport = strtoul(to, NULL, 10);
+	if (cport > 65535 || sport > 65535 || !address_of(client, &in.src) ||
 	    !address_of(server, &in.dst))
 		return;
 	in.sport = (uint16_t)cport;

@@ -40,14 +40,13 @@ struct ways {
 	struct vm *v;
 	fdd_ref all;
 	uint64_t now;
-	unsigned steps;
 	/* one way */
+	u128 x[FLOW_NFIELD], at[MOST_ADDRESSES];
 	const char *about;
-	bool two;                  /* the relay has addresses of the other family too */
-	u128 x[FLOW_NFIELD];
 	enum flow_field far;       /* the address at the other end: DST4, ... */
-	u128 at[MOST_ADDRESSES];
 	unsigned nat;
+	bool two;                  /* the relay has addresses of the other family too */
+	unsigned steps;            /* of all ways */
 };
 
 /* ---- searching ------------------------------------------------------------------------- */
@@ -302,7 +301,7 @@ look_at_listener(struct ways *w, struct addr at)
 	w->x[FLOW_DATE] = w->now;
 	w->x[FLOW_DSTTYPE] = TYPE_LOCAL;
 	w->far = v4 ? FLOW_DST4 : FLOW_DST6;
-	snprintf(what, sizeof what, "tcp from programs of this host to %%s port %u", SUBMISSION);
+	snprintf(what, sizeof what, "tcp from programs of this host to %%s port %d", SUBMISSION);
 	w->two = false;
 	well = look(w, &one, what, "what goes over the interface lo");
 	w->x[FLOW_HOOK] = PACKET_INPUT;

@@ -158,7 +158,7 @@ keep(struct queue *q, struct queue_mail *m)
 	envelope(m, &e);
 	if (m->fate) {
 		e.nrcpt = 0;
-		some = calloc(m->nrcpt, sizeof *some);
+		some = calloc(m->nrcpt ? m->nrcpt : 1, sizeof *some);
 		if (!some)
 			return -ENOMEM;
 		for (size_t i = 0; i < m->nrcpt; i++)

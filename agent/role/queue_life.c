@@ -40,7 +40,7 @@ say(struct buf *b, const char *s)
 		unsigned char c = (unsigned char)*s;
 		bool high = c == 0xc2 && ((unsigned char)s[1] & 0xe0) == 0x80;
 
-		buf_chr(b, c < ' ' || c == 0x7f || high ? '?' : *s);
+		buf_chr(b, (char)(c < ' ' || c == 0x7f || high ? '?' : *s));
 		s += high;
 	}
 }

@@ -217,8 +217,8 @@ base64_line(struct smtp_seven *s)
 
 		out[k++] = digit[x >> 18];
 		out[k++] = digit[x >> 12 & 63];
-		out[k++] = left > 1 ? digit[x >> 6 & 63] : '=';
-		out[k++] = left > 2 ? digit[x & 63] : '=';
+		out[k++] = (char)(left > 1 ? digit[x >> 6 & 63] : '=');
+		out[k++] = (char)(left > 2 ? digit[x & 63] : '=');
 	}
 	out[k++] = '\r';
 	out[k++] = '\n';

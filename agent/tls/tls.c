@@ -287,7 +287,7 @@ first_name(X509 *x, char out[128])
 		const unsigned char *s = ASN1_STRING_get0_data(n->d.dNSName);
 		int len = ASN1_STRING_length(n->d.dNSName), k = 0;
 		for (; k < len && k < 127; k++)
-			out[k] = s[k] > ' ' && s[k] < 127 ? (char)s[k] : '?';
+			out[k] = (char)(s[k] > ' ' && s[k] < 127 ? s[k] : '?');
 		out[k] = 0;
 		break;
 	}

@@ -113,7 +113,7 @@ void
 nl_who_hear(struct nl_who *w)
 {
 	uint8_t in[RECEIVE];
-	struct sockaddr_nl from;
+	struct sockaddr_nl from = {0};
 	socklen_t len;
 	ssize_t n;
 

@@ -11,7 +11,7 @@ bool
 reg_fits(unsigned r, uint32_t n)
 {
 	/* a dump may hold any number */
-	return r != NL_NO_REG && r <= NL_REGS && n <= 4 * (NL_REGS - r);
+	return r <= NL_REGS && n <= 4 * (NL_REGS - r);
 }
 
 /* n bytes and the zeros to the end of the word; NULL: no such register. */

@@ -72,7 +72,7 @@ die(const char *what)
 }
 
 static struct sockaddr_in
-at(unsigned short port)
+loopback(unsigned short port)
 {
 	return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port),
 	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -81,7 +81,7 @@ at(unsigned short port)
 static int
 listener(unsigned short port)
 {
-	struct sockaddr_in a = at(port);
+	struct sockaddr_in a = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
@@ -94,7 +94,7 @@ static int
 connected(unsigned short port)
 {
 	struct timeval t = {.tv_sec = PATIENCE_S};
-	struct sockaddr_in a = at(port);
+	struct sockaddr_in a = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a)) {
@@ -535,7 +535,7 @@ say_content(struct session *s)
 
 /* The reply to what was said is here: says the next. */
 static void
-next(struct session *s)
+go_on(struct session *s)
 {
 	if (s->at == CONTENT) {
 		load.done++;
@@ -582,7 +582,7 @@ hear(struct session *s)
 				exit(1);
 			}
 			s->n = 0;
-			next(s);
+			go_on(s);
 			return;
 		}
 		p = e + 1;

@@ -271,7 +271,9 @@ life(int dir)
 	config(&c);
 	for (int part = 0; part < 2; part++) {
 		/* What the machine refuses once it may grant at the second try. */
-		if (spool_open(&s, dir, &c, now) && spool_open(&s, dir, &c, now))
+		int err = spool_open(&s, dir, &c, now);
+
+		if (err && spool_open(&s, dir, &c, now))
 			return;
 		for (int k = 0; k < 3; k++) {
 			unsigned value = sh->kept_tried + 1;

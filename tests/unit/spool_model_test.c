@@ -6,6 +6,7 @@
  *
  * SEED= chooses the first seed, ROUNDS= how many.
  */
+#include <inttypes.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -491,7 +492,7 @@ the_spool_does_what_its_model_does(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < n; i++) {
-		print_message("seed %llu\n", (unsigned long long)(first + i));
+		print_message("seed %" PRIu64 "\n", first + i);
 		round_of(first + i);
 	}
 }
