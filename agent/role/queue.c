@@ -337,6 +337,20 @@ heal(struct queue *q)
 	return 0;
 }
 
+static void
+look_at_clocks(struct queue *q)
+{
+	uint64_t before = q->now;
+
+	q->now = clock_ms(CLOCK_REALTIME);
+	q->mono = clock_ms(CLOCK_MONOTONIC);
+	if (q->now + QUEUE_SET_BACK_MS >= before)
+		return;
+	log_say(LOG_IS_NOTICE, NULL, "the clock was set back by %llu s: what waits for its next try does not wait "
+	    "so much longer", (unsigned long long)(before - q->now) / 1000);
+	spool_set_back(q->s, q->now);
+}
+
 static int
 run(struct queue *q)
 {
@@ -363,8 +377,7 @@ run(struct queue *q)
 				return -errno;
 			memset(f, 0, sizeof f);
 		}
-		q->now = clock_ms(CLOCK_REALTIME);
-		q->mono = clock_ms(CLOCK_MONOTONIC);
+		look_at_clocks(q);
 		if (f[3].revents & POLLIN)
 			queue_commit_done(q);
 		if (f[1].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->relay, queue_relay))
@@ -476,6 +489,7 @@ role_queue(const struct role_queue *o)
 			spool_config_default(&q->config);
 			/* reports arrive here, too */
 			q->config.arrivals_most = QUEUE_MAILS + 64;
+			q->config.last_chance = QUEUE_LAST_CHANCE_MS;
 			q->config.seed = q->now ^ (uint64_t)getpid() << 32;
 		}
 		q->storm = queue_storm_new(QUEUE_REPORTS);

@@ -54,6 +54,8 @@ enum {
 	QUEUE_ALARM_MS = 15000,    /* one message of those that an alarm holds knocks again, then twice ... */
 	QUEUE_ALARM_MOST_MS = 600000,
 	QUEUE_REOPEN_MS = 10000,   /* a sick spool is opened anew after that */
+	QUEUE_SET_BACK_MS = 1000,  /* a clock that goes back by more was set, not slewed */
+	QUEUE_LAST_CHANCE_MS = 3600000, /* spool_config's: a relay role may be that late, or have that much to do */
 	QUEUE_TURN = 64,           /* messages of a channel before the others have their turn */
 	QUEUE_SCAN = 16,           /* messages looked through for other routes in a turn */
 	QUEUE_SHOWN = 16 << 10,    /* bytes of a content's header that people see */

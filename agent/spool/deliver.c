@@ -241,6 +241,7 @@ settle(struct spool *s, struct spool_claim **list, struct spool_claim *c)
 		e->owed |= c->report[i] && c->fate[i] != SPOOL_FATE_HELD;
 	}
 	p->relay->held += (p->held > 0) - held;
+	e->chance = 0;
 	part_put(p, c->next_try);
 	entry_attend(s, e, 0);
 	if (!entry_end(s, e, c->m.fd) && final)
@@ -377,7 +378,17 @@ claimed(const struct spool_claim *list, const struct part *p, uint32_t k)
 	return false;
 }
 
-/* Pending recipients, but for those that are being sent, have failed. */
+/* Too old, but nobody has tried since it was due, and one could. */
+static bool
+has_chance(const struct spool *s, const struct part *p)
+{
+	const struct entry *e = p->e;
+
+	return e->chance && s->now < e->chance + s->c.last_chance && p->pending && !p->sending && p->node.pos &&
+	    p->node.key <= s->now && relay_wake(s, p->relay) <= s->now;
+}
+
+/* Pending recipients have failed, but for those that are being sent, or have a try before them. */
 static int
 expire(struct spool *s, struct entry *e)
 {
@@ -392,7 +403,7 @@ expire(struct spool *s, struct entry *e)
 		const struct part *p = part_named(e, m.env.rcpt[k].relay);
 
 		if (p && (m.env.rcpt[k].state == SPOOL_PENDING || m.env.rcpt[k].state == SPOOL_SENDING) &&
-		    !(p->sending && (claimed(s->claims, p, k) || claimed(s->late, p, k))))
+		    !(p->sending && (claimed(s->claims, p, k) || claimed(s->late, p, k))) && !has_chance(s, p))
 			which[n++] = k;
 	}
 	if (n)
@@ -444,6 +455,8 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 			return 0;
 		}
 		if (s->c.lifetime && end <= now) {
+			if (!e->chance || e->chance > now)
+				e->chance = now;
 			(void)expire(s, e);
 			if (e->damaged)
 				continue;
@@ -465,6 +478,29 @@ spool_event(struct spool *s, uint64_t now, struct spool_event *ev)
 		entry_attend(s, e, later);
 	}
 	return 1;
+}
+
+void
+spool_set_back(struct spool *s, uint64_t now)
+{
+	uint64_t most = s->c.retry_most + s->c.retry_most / 4;
+
+	s->now = now;
+	for (size_t i = 0; i < s->nrelay; i++)
+		if (s->relay[i]->until > now + most)
+			s->relay[i]->until = now;
+	for (struct entry *e = s->first; e; e = e->next) {
+		for (uint32_t i = 0; i < e->nparts; i++) {
+			struct part *p = &e->part[i];
+
+			if (p->attempts && p->node.pos && p->node.key > now + most)
+				part_put(p, now + backoff(s, s->c.retry_first, p->attempts));
+		}
+		if (e->told > now + LATER)
+			e->told = now;
+		if (e->node.pos && !e->dead)
+			entry_attend(s, e, 0);
+	}
 }
 
 uint64_t

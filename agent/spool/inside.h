@@ -75,6 +75,7 @@ struct entry {
 	uint64_t id, arrived, size;
 	uint64_t first;              /* due, when it was just sealed */
 	uint64_t told;               /* a report is being made: no event about one before */
+	uint64_t chance;             /* since when it is too old and waits for one more try; 0: it does not */
 	uint64_t tail;               /* bytes of records */
 	uint32_t seq;                /* of the next record */
 	uint32_t nparts;

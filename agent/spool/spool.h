@@ -41,7 +41,8 @@
  *   sending   done: failed          failed     yes      final; `owed` until spool_reported
  *   sending   done: deferred        pending    yes      back-off with jitter
  *   sending   crash                 pending    cut      at once: the one possible duplicate
- *   pending   lifetime is over      failed     yes      final; `owed`
+ *   pending   lifetime is over      failed     yes      final; `owed` (one more try first, where one is
+ *                                                       due and possible: last_chance)
  *   pending   spool_hold            held       yes      waits for people; does not grow too old
  *   held      spool_release         pending    yes      at once
  *   pending   spool_reroute         pending    yes      at once, at the other relay
@@ -110,6 +111,8 @@ struct spool_config {
 	uint64_t retry_most;         /* ms; the longest wait */
 	uint64_t lifetime;           /* ms from arrival until pending recipients fail */
 	uint64_t warn_after;         /* ms from arrival until a delay warning is due; 0: never */
+	uint64_t last_chance;        /* ms; who is too old and due, for nobody was there to try it (the host slept, people
+	                                held it), may wait so long for one more try; 0: fails at once */
 	uint32_t circuit_after;      /* failures of a relay in a row that open its circuit; 0: never */
 	uint64_t circuit_first;      /* ms until the first probe; doubles up to retry_most */
 	uint64_t seed;               /* of the jitter */
@@ -185,6 +188,11 @@ spool_close(struct spool *s);
 /* Takes other limits and times; what is already scheduled stays so. */
 void
 spool_configure(struct spool *s, const struct spool_config *c);
+
+/* The clock was set back to `now`: what waits for its next try, and what waited for a time that is far
+ * now, is due as if no time had passed; what a limit put off keeps its time (not_before). An open does the same. */
+void
+spool_set_back(struct spool *s, uint64_t now);
 
 /* What the open, and later reading, found wrong so far. */
 struct spool_found {

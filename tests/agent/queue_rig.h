@@ -81,6 +81,7 @@ struct rig {
 	pid_t pid;
 	int front, relay, parent;
 	bool no_policy;              /* do not tell one at the beginning */
+	void (*child)(void);         /* what the role's process does first; NULL */
 	uint64_t token;
 };
 
@@ -160,6 +161,8 @@ rig_begin_quiet(struct rig *r)
 		close(f[0]);
 		close(y[0]);
 		close(p[0]);
+		if (r->child)
+			r->child();
 		/* not _exit(2): a sanitizer looks for leaks at the end */
 		exit(role_queue(&o));
 	}

@@ -203,6 +203,66 @@ who_was_released_behind_a_claim_grows_too_old_like_others(void **state)
 }
 
 static void
+what_nobody_tried_since_it_was_due_has_one_more_try_before_it_is_too_old(void **state)
+{
+	struct world *w = *state;
+	uint64_t id = put(w, "x", T0, 2, (const char *const[]){"a@r1", "b@r2"}), old = T0 + w->c.lifetime;
+	struct spool_message m;
+	struct spool_event ev;
+
+	w->c.warn_after = 0;
+	w->c.last_chance = 3600000;
+	spool_configure(w->s, &w->c);
+	/* r1 is stopped: nobody can try it; r2 is due */
+	spool_relay_hold(w->s, "r1", true);
+	assert_int_equal(spool_event(w->s, old + 86400000, &ev), 0);
+	assert_int_equal(ev.kind, SPOOL_EVENT_REPORT);
+	assert_int_equal(spool_read(w->s, id, &m), 0);
+	assert_int_equal(m.env.rcpt[0].state, SPOOL_FAILED);
+	assert_int_equal(m.env.rcpt[1].state, SPOOL_PENDING);
+	spool_message_end(&m);
+	assert_int_equal(spool_reported(w->s, id, old + 86400000), 0);
+	assert_int_equal(spool_event(w->s, old + 86400000, &ev), 1);
+	/* it had its try */
+	assert_int_equal(all(w, "r2", old + 86400001, SPOOL_FATE_DEFERRED, false), 0);
+	assert_int_equal(spool_event(w->s, old + 86400001, &ev), 0);
+	assert_int_equal(spool_read(w->s, id, &m), 0);
+	assert_int_equal(m.env.rcpt[1].state, SPOOL_FAILED);
+	spool_message_end(&m);
+	assert_int_equal(spool_reported(w->s, id, old + 86400001), 0);
+	assert_int_equal(spool_after(w->s, 0), 0);
+	/* nobody tries for an hour: no longer */
+	id = put1(w, T0 + 1000000);
+	spool_relay_hold(w->s, "r1", false);
+	assert_int_equal(spool_event(w->s, old + 86400000, &ev), 1);
+	assert_int_equal(spool_event(w->s, old + 86400000 + 3599999, &ev), 1);
+	assert_int_equal(spool_event(w->s, old + 86400000 + 3600000 + 60000, &ev), 0);
+	assert_int_equal(ev.id, id);
+}
+
+static void
+a_clock_that_is_set_back_sets_the_waits_back(void **state)
+{
+	struct world *w = *state;
+	uint64_t year = (uint64_t)365 * 86400000, now = T0 - year, wake;
+	struct spool_claim *c;
+
+	put1(w, T0);
+	assert_int_equal(all(w, "r1", T0, SPOOL_FATE_DEFERRED, false), 0);
+	assert_true(spool_relay_wake(w->s, "r1") > T0);
+	spool_set_back(w->s, now);
+	wake = spool_relay_wake(w->s, "r1");
+	assert_in_range(wake, now + w->c.retry_first - w->c.retry_first / 4,
+	    now + w->c.retry_first + w->c.retry_first / 4);
+	/* so does a circuit */
+	for (unsigned i = 0; i < w->c.circuit_after; i++)
+		spool_relay_failed(w->s, "r1", T0);
+	spool_set_back(w->s, now);
+	assert_int_equal(spool_claim(w->s, "r1", wake, &c), 0);
+	assert_int_equal(spool_done(w->s, c, NULL, wake), 0);
+}
+
+static void
 a_failure_or_a_relayed_recipient_owes_a_report(void **state)
 {
 	struct world *w = *state;
@@ -344,6 +404,8 @@ main(void)
 		T(a_relay_that_is_down_gets_one_probe_at_a_time),
 		T(what_is_too_old_fails_and_owes_a_report_until_it_is_made),
 		T(who_was_released_behind_a_claim_grows_too_old_like_others),
+		T(what_nobody_tried_since_it_was_due_has_one_more_try_before_it_is_too_old),
+		T(a_clock_that_is_set_back_sets_the_waits_back),
 		T(a_failure_or_a_relayed_recipient_owes_a_report),
 		T(who_fails_while_a_report_is_made_gets_one_of_his_own_and_nobody_two),
 		T(held_mail_waits_for_people),
