@@ -5,7 +5,17 @@
  *
  *   front ARRIVE -> queue ARRIVED (a descriptor to write to)
  *   front writes the content, then SEAL (it is whole) -> queue SETTLED (the reply to the program)
- *   or DROP at any time before SEAL
+ *   or DROP before SEAL
+ *   or DROP after SEAL: the program was told that it has not been taken, for the queue was silent for
+ *   FRONT_SETTLE_MS. The queue takes it back: what is becoming durable, or is it and waits, is removed before
+ *   it is sent, and what the relay role has is cancelled. SETTLED comes all the same, or has come; front
+ *   ignores it.
+ *
+ * What can still be sent twice, a program being told 4xx, or nothing, of a message that goes (RFC 1047): an
+ * attempt was under way when DROP came, and the relay took the message; the removal was lost with the power;
+ * front, the queue or the program died between the last sync and the 250. RFC 5321 4.1.1.4 and 6.1 want it so:
+ * in doubt a message goes twice rather than never. A program that goes before it has its answer has sent all
+ * the same: its message stays.
  */
 #ifndef IPC_FRONT_H
 #define IPC_FRONT_H

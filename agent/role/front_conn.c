@@ -344,6 +344,9 @@ front_conn_tick(struct front_conn *c)
 		const struct front_settled late = {.code = 451, .enhanced = "4.4.1",
 		    .text = "the queue does not answer; send it again later"};
 
+		/* it is sealed, so the queue has to be asked to take it back */
+		if (c->m.at == FRONT_AT_SEALED && c->m.sealed == c->m.nto)
+			front_drop(f, c->m.token);
 		front_msg_settled(c, &late);
 	}
 	if (smtp_server_deadline(c->s) <= f->now) {

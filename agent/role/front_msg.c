@@ -100,7 +100,7 @@ front_msg_forget(struct front_conn *c)
 {
 	struct front_msg *m = &c->m;
 
-	/* after its whole seal it is the queue's, and the answer finds nobody */
+	/* after its whole seal it is the queue's, and the answer finds nobody: whoever leaves before it has sent */
 	if (m->token && (m->at != FRONT_AT_SEALED || m->sealed < m->nto) && !m->ask)
 		front_drop(c->f, m->token);
 	if (m->fd >= 0)

@@ -85,6 +85,54 @@ over(struct queue *q, struct queue_mail *m)
 	line_up(q, m);
 }
 
+/* A message that is in the spool, but whose program was told that it is not taken. What is with the relay role
+ * stays; it may come twice then. */
+static void
+take_back(struct queue *q, uint64_t id)
+{
+	int err = spool_drop(q->s, id, q->now, "the program was told 451, for the queue had not answered in time");
+	char text[SPOOL_ID_LEN + 1];
+
+	spool_id_text(id, text);
+	if (!err)
+		log_say(LOG_IS_NOTICE, NULL, "message %s is not sent: its program was told 451 before it was kept", text);
+	else if (err != -ENOENT)
+		log_say(LOG_IS_WARNING, NULL, "message %s may be sent twice: its program was told 451, and %s", text,
+		    err == -EBUSY ? "it is being sent" : strerror(-err));
+}
+
+/* DROP. */
+static void
+drop(struct queue *q, uint64_t token)
+{
+	struct queue_mail *m = *slot_of(q, token);
+
+	for (unsigned i = 0; !m && i < QUEUE_MAILS; i++)
+		if (q->told[i].token == token && q->told[i].id) {
+			take_back(q, q->told[i].id);
+			q->told[i].id = 0;
+		}
+	if (!m || m->dropped)
+		return;
+	switch (m->at) {
+	case MAIL_ARRIVES:
+		queue_mail_free(q, m);
+		break;
+	case MAIL_THROUGH:
+		m->dropped = true;
+		m->limit = 0;              /* queue_mail_limits() cancels it */
+		break;
+	case MAIL_COMMITS:
+		m->dropped = true;
+		break;
+	case MAIL_OVER:
+		m->dropped = true;
+		if (m->kept && m->answer.code == 250)
+			take_back(q, m->id);
+		break;
+	}
+}
+
 static void
 fails(struct queue *q, struct queue_mail *m, int err)
 {
@@ -184,6 +232,9 @@ queue_mail_committed(struct queue *q, struct queue_mail *m, int err)
 		m->commit_err = err;
 	if (--m->ncommit)
 		return;
+	/* nothing of it has been claimed: that comes after all outcomes */
+	if (m->dropped && m->kept && !m->commit_err)
+		take_back(q, m->id);
 	if (!m->commit_err || (m->told_report && !m->kept && !m->owed)) {
 		over(q, m);
 	} else if (m->told_report && !m->kept) {
@@ -307,6 +358,11 @@ queue_mail_sent(struct queue *q, struct queue_mail *m)
 	m->at = MAIL_COMMITS;
 	if (nopen < m->nrcpt)
 		trace(q, m);
+	/* the program sends it again, to all */
+	if (m->dropped) {
+		fails(q, m, -ECANCELED);
+		return;
+	}
 	if ((m->owed && nrefused < m->nrcpt) || nrelayed)
 		reported = report(q, m);
 	/* that some were delivered is not worth a second delivery */
@@ -565,12 +621,9 @@ queue_front(struct queue *q, struct ipc_in *in)
 	case FRONT_SEAL:
 		seal(q, in, body);
 		return;
-	case FRONT_DROP: {
-		struct queue_mail *m = *slot_of(q, ((const struct front_drop *)body)->token);
-		if (m && m->at == MAIL_ARRIVES)
-			queue_mail_free(q, m);
+	case FRONT_DROP:
+		drop(q, ((const struct front_drop *)body)->token);
 		break;
-	}
 	case FRONT_KEEP:
 		keep_state(q, body);
 		break;
@@ -661,6 +714,8 @@ queue_front_out(struct queue *q)
 		if (!q->out)
 			q->out_end = &q->out;
 		m->waits = false;
+		if (m->at == MAIL_OVER && m->kept && m->answer.code == 250 && !m->dropped)
+			q->told[q->ntold++ % QUEUE_MAILS] = (struct queue_told){m->token, m->id};
 		if (m->at == MAIL_OVER || m->err)
 			queue_mail_free(q, m);
 	}

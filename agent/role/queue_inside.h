@@ -115,6 +115,11 @@ enum queue_mail_at {
 	MAIL_OVER,                 /* its answer is to be told */
 };
 
+/* A message whose 250 was told: should DROP have crossed it. */
+struct queue_told {
+	uint64_t token, id;
+};
+
 /* A seal as it came. */
 struct queue_seal {
 	struct queue_seal *next;
@@ -150,6 +155,7 @@ struct queue_mail {
 	bool owed;                 /* the report is on refused ones: without it the message is not taken */
 	struct queue_answer answer;
 	bool delivered;
+	bool dropped;              /* front wants it no more: its program was told 451 */
 };
 
 /* A claim of the spool, with the relay role. */
@@ -202,6 +208,8 @@ struct queue {
 	struct queue_mail *mails, *mail_slot[QUEUE_SLOTS];
 	unsigned nmail;
 	struct queue_mail *out, **out_end; /* to be told */
+	struct queue_told told[QUEUE_MAILS]; /* the last ones, in a ring */
+	unsigned ntold;
 	struct queue_name *names;
 	unsigned nname;
 	struct queue_keep keep[QUEUE_KEEPS];

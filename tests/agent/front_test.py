@@ -557,6 +557,9 @@ def given_back():
         c = Client(f.port)
         r.same("no answer", [c.message(PLAIN + "x" * 20 + "\n" + ("y" * 70 + "\n") * 350)[1][:9] for _ in range(2)],
                ["451 4.4.1"] * 2)
+        r.same("and the queue is asked to take them back", [f.until("drop")["tell"] for _ in range(2)], ["drop"] * 2)
+        f.say("go")
+        r.same("its late answer is nobody's", c.say("NOOP")[0], "250")
         c.close()
     through = policy + "  mode: through\n"
     with front(through) as f, r.part("what a relay itself refused was sent, and counts"):

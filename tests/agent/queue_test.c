@@ -547,6 +547,103 @@ a_dropped_arrival_leaves_nothing(void **state)
 	assert_int_equal(world_bytes(g.path, "queue"), 0);
 }
 
+/* Front told its program 451 after ten minutes: RFC 5321 4.5.3.2.6. */
+static void
+taken_back(uint64_t token)
+{
+	struct front_drop d = {token};
+
+	assert_int_equal(ipc_send(g.front, FRONT_DROP, 0, &front_ask_shape[FRONT_DROP], &d, NULL, 0), 0);
+}
+
+/* Another message, which is the first that a relay sees; then nothing is left. */
+static void
+nothing_went_before(void)
+{
+	struct rig_in m = {0}, s = {0};
+	uint64_t id = rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+
+	assert_int_equal(rig_settled(&g, &m)->id, id);
+	assert_non_null(rig_send(&g, 30000, &s));
+	assert_int_equal(((const struct relay_send *)s.body)->id, id);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 30000));
+	assert_int_equal(world_bytes(g.path, "queue"), 0);
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+a_drop_while_its_seal_is_being_synced_leaves_nothing(void **state)
+{
+	struct rig_in m = {0};
+	int err;
+
+	(void)state;
+	atomic_store(&syncs->block, 1);
+	uint64_t id = rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	while (!atomic_load(&syncs->n))
+		usleep(1000);
+	taken_back(g.token);
+	/* it has read that when it has answered this */
+	free(rig_people(&g, MAIL_QUEUE_LIST, 0, false, &err));
+	atomic_store(&syncs->block, 0);
+	assert_int_equal(rig_settled(&g, &m)->id, id);
+	nothing_went_before();
+	char *text = rig_people(&g, MAIL_QUEUE_TRACE, id, false, &err);
+	assert_non_null(strstr(text, "not answered in time"));
+	free(text);
+	ipc_free(&m.in);
+}
+
+static void
+a_drop_that_crosses_the_250_removes_what_is_not_being_sent(void **state)
+{
+	struct rig_in m = {0}, s = {0};
+
+	(void)state;
+	rig_end(&g, 0);
+	rig_begin_quiet(&g);
+	rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_int_equal(in_the_queue(), 1);
+	taken_back(g.token);
+	while (in_the_queue())
+		usleep(1000);
+	/* no relay was there until now */
+	assert_int_equal(ipc_send(g.relay, RELAY_READY, 0, NULL, NULL, NULL, 0), 0);
+	nothing_went_before();
+	/* what is being sent is the relay's to answer: it goes on, and may come twice */
+	rig_mail(&g, &(struct rig_mail){.to = {"b@example.com"}});
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_non_null(rig_send(&g, 30000, &s));
+	taken_back(g.token);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 30000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+through_a_drop_cancels_and_keeps_nothing(void **state)
+{
+	struct rig_in m = {0}, s = {0}, c = {0};
+
+	(void)state;
+	goes_through(&(struct rig_mail){.to = {"b@example.com"}, .through = true}, &s, 1);
+	taken_back(g.token);
+	const struct relay_cancel *x = rig_wait(g.relay, relay_ask_shape, RELAY_CANCEL, 10000, &c);
+	assert_non_null(x);
+	struct relay_fate_of f = {RELAY_DEFERRED, 0, "given up"};
+	struct relay_result r = {.claim = x->claim, .canceled = 1, .rcpt = &f, .nrcpt = 1};
+	assert_int_equal(ipc_send(g.relay, RELAY_RESULT, 0, &relay_tell_shape[RELAY_RESULT], &r, NULL, 0), 0);
+	assert_int_equal(rig_settled(&g, &m)->code, 451);
+	nothing_went_before();
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+	ipc_free(&c.in);
+}
+
 static void
 a_seal_of_more_than_was_written_is_refused(void **state)
 {
@@ -1015,6 +1112,9 @@ main(void)
 		T(other_routes_after_a_reload_take_what_is_queued_along),
 		T(a_limit_puts_a_message_off_also_over_a_restart),
 		T(a_dropped_arrival_leaves_nothing),
+		T(a_drop_while_its_seal_is_being_synced_leaves_nothing),
+		T(a_drop_that_crosses_the_250_removes_what_is_not_being_sent),
+		T(through_a_drop_cancels_and_keeps_nothing),
 		T(a_seal_of_more_than_was_written_is_refused),
 		T(a_message_over_the_size_is_refused_for_good),
 		T(recipients_in_several_seals_go_in_several_claims),
