@@ -37,13 +37,9 @@ static void
 block_told(void *arg, struct ipc_in *in, int err)
 {
 	struct parent *p = arg;
-	const void *body;
 
 	p->blocks_asked--;
-	if (!err)
-		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
-	if (!err)
-		err = -(int)((const struct apply_done *)body)->err;
+	err = done_error(in, err);
 	if (err)
 		log_say(LOG_IS_WARNING, NULL, "a blocked address could not be blocked again: %s",
 		    strerror(-err));
@@ -110,13 +106,8 @@ blocks_load(struct parent *p)
 static void
 block_ended(void *arg, struct ipc_in *in, int err)
 {
-	const void *body;
-
 	(void)arg;
-	if (!err)
-		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
-	if (!err)
-		err = -(int)((const struct apply_done *)body)->err;
+	err = done_error(in, err);
 	/* by its own clock it may have ended it already */
 	if (err && err != -ENOENT)
 		log_say(LOG_IS_WARNING, NULL, "a block whose time is up could not be ended: %s", strerror(-err));

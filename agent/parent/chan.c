@@ -9,6 +9,16 @@
 #include "parent/inside.h"
 
 int
+done_error(struct ipc_in *in, int err)
+{
+	const void *body;
+
+	if (!err)
+		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
+	return err ? err : -(int)((const struct apply_done *)body)->err;
+}
+
+int
 ask_apply(struct parent *p, uint32_t type, const void *body, int fd, uint32_t want,
     uint64_t within, ask_fn *fn, void *arg)
 {

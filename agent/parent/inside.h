@@ -332,6 +332,10 @@ parent_end(struct parent *p, int status);
 void
 role_gone(struct parent *p, struct role *r);
 
+/* chan.c: what an answer of type APPLY_DONE, as ask_fn has it, says of its outcome: 0 or -errno. */
+int
+done_error(struct ipc_in *in, int err);
+
 /* chan.c: asks the role apply; fn is called once, also when it dies or does not answer in time. 0
  * or -errno, and then fn is not called. */
 int

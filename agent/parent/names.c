@@ -63,13 +63,8 @@ units_look(struct parent *p, struct state_about *a)
 static void
 hosted(void *arg, struct ipc_in *in, int err)
 {
-	const void *body;
-
 	(void)arg;
-	if (!err)
-		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
-	if (!err)
-		err = -(int)((const struct apply_done *)body)->err;
+	err = done_error(in, err);
 	if (err)
 		log_say(LOG_IS_ERROR, NULL, "new numbers of users or units cannot be put in force: %s",
 		    strerror(-err));

@@ -653,15 +653,11 @@ static void
 paused(void *arg, struct ipc_in *in, int err)
 {
 	struct op *o = arg;
-	const struct apply_done *d;
-	const void *body;
 	char text[32];
 
-	if (!err)
-		err = ipc_body(in, &apply_tell_shape[APPLY_DONE], &body);
-	d = err ? NULL : body;
-	if (err || d->err) {
-		op_fail(o, 3, "%s", strerror(err ? -err : (int)d->err));
+	err = done_error(in, err);
+	if (err) {
+		op_fail(o, 3, "%s", strerror(-err));
 		return;
 	}
 	o->p->paused_until = o->seconds ? now_us(CLOCK_REALTIME) + o->seconds * 1000000 : 0;
