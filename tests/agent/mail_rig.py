@@ -65,11 +65,13 @@ submission:
 
 class Relay:
     """What it took is in .took: (recipients, Message-ID, seconds), and in .messages: (sender, recipients,
-    content without the stuffed dots). refuse: recipients that get a 550."""
+    content without the stuffed dots). refuse: recipients that get a 550; put_off: all who have a sender get a
+    451, and .tries has the times, by `clock`."""
 
     def __init__(self, port, host='127.0.0.1', slow=0.0):
         self.host, self.port, self.slow = host, port, slow
         self.took, self.messages, self.refuse, self.sessions = [], [], set(), 0
+        self.put_off, self.tries, self.clock = False, [], time.time
         self.server = None
         self.open = set()
 
@@ -106,6 +108,9 @@ class Relay:
                         address = re.search(rb'<(.*?)>', line).group(1).decode()
                         if address in relay.refuse:
                             self.say('550 5.1.1 nobody of that name here')
+                        elif relay.put_off and sender:
+                            relay.tries.append(relay.clock())
+                            self.say('451 4.3.0 later')
                         else:
                             to.append(address)
                             self.say('250 2.1.5 ok')
