@@ -1,6 +1,7 @@
 /* The jail, the loop, the three channels, the policy. */
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,7 @@ policy_take(struct queue *q, int fd, const char *host, char why[512])
 
 /* ---- the parent's channel ------------------------------------------------------------------ */
 
+/* As queue_front(). */
 static int
 parent(struct queue *q, struct ipc_in *in)
 {
@@ -190,8 +192,11 @@ parent(struct queue *q, struct ipc_in *in)
 
 	switch ((enum mail_ask)in->type) {
 	case MAIL_POLICY:
+		err = ipc_body(in, &mail_ask_shape[MAIL_POLICY], &body);
+		if (err == -ENOMEM)
+			return err;
 		fd = ipc_take(in, 0);
-		if (ipc_body(in, &mail_ask_shape[MAIL_POLICY], &body) || fd < 0) {
+		if (err || fd < 0) {
 			t.err = EBADMSG;
 		} else {
 			t.err = (uint32_t)-policy_take(q, fd, ((const struct mail_policy *)body)->host, why);
@@ -220,29 +225,49 @@ parent(struct queue *q, struct ipc_in *in)
 	err = ipc_send_wait(q->opt->parent, MAIL_TAKEN, in->id, &mail_tell_shape[MAIL_TAKEN], &t, NULL, 0, 1000);
 	/* the parent waits for what became of a policy: who cannot tell it begins anew */
 	q->leave |= err && err != -ETIMEDOUT;
-	return err;
+	return 0;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-/* Takes messages until there are none, or others have their turn. 0; 1: the other end is gone. */
-static int
-take(struct queue *q, int chan, void (*fn)(struct queue *, struct ipc_in *))
-{
-	for (int i = 0; i < QUEUE_TURN; i++) {
-		struct ipc_in in = {0};
-		int r = ipc_recv(chan, &in);
+static const struct {
+	int (*take)(struct queue *, struct ipc_in *);
+	size_t chan;               /* in struct role_queue */
+} from[QUEUE_FROM] = {
+	[QUEUE_FROM_FRONT] = {queue_front, offsetof(struct role_queue, front)},
+	[QUEUE_FROM_RELAY] = {queue_relay, offsetof(struct role_queue, relay)},
+	[QUEUE_FROM_PARENT] = {parent, offsetof(struct role_queue, parent)},
+};
 
-		if (r == -EAGAIN || r == -ENOMEM || r == -ENOBUFS)
+static int
+chan_of(const struct queue *q, enum queue_from which)
+{
+	return *(const int *)((const char *)q->opt + from[which].chan);
+}
+
+/* Takes messages until there are none, or others have their turn, or the memory is short, when the message waits
+ * for a moment: its sender waits for what becomes of it. 0; 1: the other end is gone. */
+static int
+take(struct queue *q, enum queue_from which)
+{
+	struct queue_late *late = &q->late[which];
+
+	for (int i = 0; i < QUEUE_TURN; i++) {
+		struct ipc_in in = late->in;
+		int r = in.bytes ? 1 : ipc_recv(chan_of(q, which), &in);
+
+		late->in = (struct ipc_in){0};
+		late->is = r == -ENOMEM || r == -ENOBUFS;
+		if (r == -EAGAIN || late->is)
 			return 0;
 		if (r == -EBADMSG || r == -EINTR)
 			continue;
 		if (r <= 0)
 			return 1;
-		if (fn)
-			fn(q, &in);
-		else
-			(void)parent(q, &in);
+		if (from[which].take(q, &in) == -ENOMEM) {
+			*late = (struct queue_late){true, in};
+			return 0;
+		}
 		ipc_free(&in);
 	}
 	return 0;
@@ -354,38 +379,43 @@ look_at_clocks(struct queue *q)
 static int
 run(struct queue *q)
 {
+	/* results first: they end what others wait for */
+	static const enum queue_from turn[] = {QUEUE_FROM_RELAY, QUEUE_FROM_FRONT, QUEUE_FROM_PARENT};
 	int front = 0, relay = 0, err;
 	bool later = false;
 
 	for (;;) {
-		struct pollfd f[4] = {{q->opt->front, POLLIN, 0}, {q->opt->relay, POLLIN, 0},
-			{q->opt->parent, POLLIN, 0}, {q->commit.done, POLLIN, 0}};
+		struct pollfd f[QUEUE_FROM + 1] = {
+			[QUEUE_FROM_FRONT] = {q->opt->front, POLLIN | (front ? POLLOUT : 0), 0},
+			[QUEUE_FROM_RELAY] = {q->opt->relay, POLLIN | (relay ? POLLOUT : 0), 0},
+			[QUEUE_FROM_PARENT] = {q->opt->parent, POLLIN, 0},
+			[QUEUE_FROM] = {q->commit.done, POLLIN, 0},
+		};
 
-		if (front)
-			f[0].events |= POLLOUT;
-		if (relay)
-			f[1].events |= POLLOUT;
 		/* answers that wait hold what was asked: no more of it then */
 		if (q->nmail >= 2 * QUEUE_MAILS)
-			f[0].events &= ~POLLIN;
+			f[QUEUE_FROM_FRONT].events &= ~POLLIN;
 		int wait = wait_ms(q);
 
+		for (int i = 0; i < QUEUE_FROM; i++)
+			if (q->late[i].is) {
+				f[i].events &= ~POLLIN;
+				later = true;
+			}
 		if (later && (wait < 0 || wait > SHORT_MS))
 			wait = SHORT_MS;
-		if (poll(f, 4, wait) < 0) {
+		if (poll(f, QUEUE_FROM + 1, wait) < 0) {
 			if (errno != EINTR && errno != ENOMEM)
 				return -errno;
 			memset(f, 0, sizeof f);
 		}
 		look_at_clocks(q);
-		if (f[3].revents & POLLIN)
+		if (f[QUEUE_FROM].revents & POLLIN)
 			queue_commit_done(q);
-		if (f[1].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->relay, queue_relay))
-			return 0;
-		if (f[0].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->front, queue_front))
-			return 0;
-		if (f[2].revents & (POLLIN | POLLHUP | POLLERR) && take(q, q->opt->parent, NULL))
-			return 0;
+		for (size_t i = 0; i < sizeof turn / sizeof turn[0]; i++)
+			if ((f[turn[i]].revents & (POLLIN | POLLHUP | POLLERR) || q->late[turn[i]].is) &&
+			    take(q, turn[i]))
+				return 0;
 		if (q->leave)
 			return -EPIPE;
 		queue_mail_limits(q, false);
@@ -432,7 +462,7 @@ static void
 clear(struct queue *q)
 {
 	/* what front said before the end: a state to be kept */
-	for (int i = 0; q->s && i < 16 && !take(q, q->opt->front, queue_front); i++) {
+	for (int i = 0; q->s && i < 16 && !take(q, QUEUE_FROM_FRONT); i++) {
 		struct pollfd f = {q->opt->front, POLLIN, 0};
 		if (poll(&f, 1, 0) <= 0)
 			break;
@@ -459,6 +489,8 @@ clear(struct queue *q)
 	}
 	for (unsigned i = 0; i < QUEUE_KEEPS; i++)
 		buf_free(&q->keep[i].b);
+	for (int i = 0; i < QUEUE_FROM; i++)
+		ipc_free(&q->late[i].in);
 	free(q->kept);
 	queue_storm_free(q->storm);
 	arena_free(q->scratch);

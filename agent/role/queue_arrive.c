@@ -144,20 +144,19 @@ fails(struct queue *q, struct queue_mail *m, int err)
 
 /* ---- arrival -------------------------------------------------------------------- */
 
-static void
+static int
 arrive(struct queue *q, const struct front_arrive *f)
 {
 	struct queue_mail *m = *slot_of(q, f->token);
 
 	if (m && m->at != MAIL_ARRIVES) {
 		log_say(LOG_IS_ERROR, NULL, "the role front uses a number twice");
-		return;
+		return 0;
 	}
 	queue_mail_free(q, m);
 	m = queue_room(1, sizeof *m);
-	/* front has limits of its own for what is never answered */
 	if (!m)
-		return;
+		return -ENOMEM;
 	m->token = f->token;
 	m->seal_end = &m->seal;
 	m->slot = *slot_of(q, f->token);
@@ -179,6 +178,7 @@ arrive(struct queue *q, const struct front_arrive *f)
 	else
 		q->count.failed++;
 	line_up(q, m);
+	return 0;
 }
 
 /* ---- commit ---------------------------------------------------------------------- */
@@ -480,12 +480,10 @@ seal(struct queue *q, struct ipc_in *in, const struct front_seal *f)
 
 	if (!m || m->at != MAIL_ARRIVES || m->nseal == SEALS) {
 		log_say(LOG_IS_ERROR, NULL, "the role front ends a message that has not begun");
-		ipc_free(in);
 		return;
 	}
 	more = queue_room(1, sizeof *more);
 	if (!more) {
-		ipc_free(in);
 		fails(q, m, -ENOMEM);
 		return;
 	}
@@ -602,25 +600,28 @@ keep_state(struct queue *q, const struct front_keep *f)
 	queue_keep(q);
 }
 
-void
+int
 queue_front(struct queue *q, struct ipc_in *in)
 {
 	enum front_ask type = in->type;
 	const struct ipc_shape *shape = type > 0 && type < FRONT_NASK ? &front_ask_shape[type] : NULL;
 	const void *body = NULL;
+	int err = shape ? 0 : -EBADMSG;
 
-	if (!shape || (type != FRONT_READY && ipc_body(in, shape, &body))) {
+	if (!err && type != FRONT_READY)
+		err = ipc_body(in, shape, &body);
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
 		log_say(LOG_IS_ERROR, NULL, "the role front said what cannot be read");
-		ipc_free(in);
-		return;
+		return 0;
 	}
 	switch (type) {
 	case FRONT_ARRIVE:
-		arrive(q, body);
-		break;
+		return arrive(q, body);
 	case FRONT_SEAL:
 		seal(q, in, body);
-		return;
+		break;
 	case FRONT_DROP:
 		drop(q, ((const struct front_drop *)body)->token);
 		break;
@@ -641,7 +642,7 @@ queue_front(struct queue *q, struct ipc_in *in)
 	case FRONT_NASK:
 		break;
 	}
-	ipc_free(in);
+	return 0;
 }
 
 static int

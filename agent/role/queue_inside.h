@@ -194,6 +194,15 @@ struct queue_policy {
 	char host[256];
 };
 
+/* Whose channel. */
+enum queue_from { QUEUE_FROM_FRONT, QUEUE_FROM_RELAY, QUEUE_FROM_PARENT, QUEUE_FROM };
+
+/* What could not be taken for want of memory. */
+struct queue_late {
+	bool is;
+	struct ipc_in in;          /* empty: it is still in the channel */
+};
+
 struct queue {
 	const struct role_queue *opt;
 	struct spool *s;
@@ -228,6 +237,7 @@ struct queue {
 	size_t nrelay;
 	uint64_t scan;             /* id last looked at for other routes; UINT64_MAX: all were */
 	struct queue_storm *storm;
+	struct queue_late late[QUEUE_FROM];
 	/* commit */
 	struct {
 		pthread_t thread;
@@ -272,8 +282,9 @@ queue_route(struct queue *q, const char *application, const char *recipient, con
 
 /* ---- queue_arrive.c ---------------------------------------------------------------- */
 
-/* A message of front's channel. Takes the message over. */
-void
+/* A message of front's channel; what it takes out of the message is the message's no more. 0; -ENOMEM: nothing was
+ * done, it is to be said again. */
+int
 queue_front(struct queue *q, struct ipc_in *in);
 
 /* Tells front what waits. 0; -EAGAIN; errno. */
@@ -319,8 +330,8 @@ queue_send_cancel(struct queue *q, struct queue_send *s);
 void
 queue_send_free(struct queue *q, struct queue_send **list);
 
-/* A message of the relay role's channel. Takes it over. */
-void
+/* A message of the relay role's channel; as queue_front(). */
+int
 queue_relay(struct queue *q, struct ipc_in *in);
 
 /* Tells the relay role what waits. 0; -EAGAIN; errno. */
@@ -408,7 +419,7 @@ queue_commit_stop(struct queue *q);
 
 /* ---- queue_people.c ------------------------------------------------------------------------------ */
 
-/* Answers MAIL_QUEUE and MAIL_STATUS. 0 or -errno of the channel. */
+/* Answers MAIL_QUEUE, MAIL_STATUS and MAIL_PROBE. 0 or -errno, of which -ENOMEM says as queue_front()'s. */
 int
 queue_people(struct queue *q, struct ipc_in *in);
 

@@ -363,7 +363,7 @@ words(int err)
 	return strerror(-err);
 }
 
-static int
+static void
 answer(struct queue *q, uint32_t id, const struct mail_queue *ask)
 {
 	struct buf b = BUF_INIT(MAIL_MOST_TEXT);
@@ -395,12 +395,12 @@ answer(struct queue *q, uint32_t id, const struct mail_queue *ask)
 	a.err = (uint32_t)-err;
 	a.text = text;
 	a.file = fd >= 0;
-	err = ipc_send_wait(q->opt->parent, MAIL_ANSWER, id, &mail_tell_shape[MAIL_ANSWER], &a, &fd, fd >= 0,
+	/* not done twice: who waits for it in vain asks again */
+	(void)ipc_send_wait(q->opt->parent, MAIL_ANSWER, id, &mail_tell_shape[MAIL_ANSWER], &a, &fd, fd >= 0,
 	    1000);
 	if (fd >= 0)
 		close(fd);
 	buf_free(&b);
-	return err;
 }
 
 static int
@@ -498,12 +498,14 @@ int
 queue_people(struct queue *q, struct ipc_in *in)
 {
 	const void *body = NULL;
+	int err;
 
 	if (in->type == MAIL_STATUS)
 		return status(q, in->id);
 	if (in->type == MAIL_PROBE)
 		return probe(q, in->id);
-	if (ipc_body(in, &mail_ask_shape[MAIL_QUEUE], &body))
-		return -EBADMSG;
-	return answer(q, in->id, body);
+	err = ipc_body(in, &mail_ask_shape[MAIL_QUEUE], &body);
+	if (!err)
+		answer(q, in->id, body);
+	return err;
 }

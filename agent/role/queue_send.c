@@ -378,26 +378,15 @@ state(struct queue *q, const struct relay_state *s)
 }
 
 static void
-result(struct queue *q, struct ipc_in *in)
+result(struct queue *q, struct ipc_in *in, const struct relay_result *r)
 {
-	const struct relay_result *r;
-	const void *body;
+	struct queue_send *s = *slot_of(q, r->claim);
 	struct queue_relay *to;
-	struct queue_send *s;
 	bool held = false;
 
-	if (ipc_body(in, &relay_tell_shape[RELAY_RESULT], &body)) {
-		log_say(LOG_IS_ERROR, NULL, "the role relay said what cannot be read");
-		ipc_free(in);
+	/* an answer for nobody: what was asked stays asked, and is in the spool or has no answer */
+	if (!s || !s->sent || r->nrcpt != s->n)
 		return;
-	}
-	r = body;
-	s = *slot_of(q, r->claim);
-	if (!s || !s->sent || r->nrcpt != s->n) {
-		/* an answer for nobody: what was asked stays asked, and is in the spool or has no answer */
-		ipc_free(in);
-		return;
-	}
 	s->in = *in;
 	*in = (struct ipc_in){0};
 	s->r = r;
@@ -414,35 +403,46 @@ result(struct queue *q, struct ipc_in *in)
 	over(q, s);
 }
 
-void
+static void
+resolved(struct queue *q, const struct relay_resolved *r)
+{
+	for (struct queue_name *n = q->names; n; n = n->next)
+		if (n->token == r->token && n->back && !n->answered) {
+			n->answer = r->answer;
+			n->answered = true;
+		}
+}
+
+int
 queue_relay(struct queue *q, struct ipc_in *in)
 {
-	const void *body;
+	enum relay_tell type = in->type;
+	const void *body = NULL;
+	int err = type > 0 && type < RELAY_NTELL ? 0 : -EBADMSG;
 
-	switch ((enum relay_tell)in->type) {
+	if (!err && type != RELAY_READY)
+		err = ipc_body(in, &relay_tell_shape[type], &body);
+	if (err == -ENOMEM)
+		return err;
+	if (err) {
+		log_say(LOG_IS_ERROR, NULL, "the role relay said what cannot be read");
+		return 0;
+	}
+	switch (type) {
 	case RELAY_RESULT:
-		result(q, in);
-		return;
+		result(q, in, body);
+		break;
 	case RELAY_STATE:
-		if (!ipc_body(in, &relay_tell_shape[RELAY_STATE], &body))
-			state(q, body);
+		state(q, body);
 		break;
 	case RELAY_READY:
 		q->relay_ready = true;
 		break;
 	case RELAY_RESOLVED:
-		if (!ipc_body(in, &relay_tell_shape[RELAY_RESOLVED], &body)) {
-			const struct relay_resolved *r = body;
-
-			for (struct queue_name *n = q->names; n; n = n->next)
-				if (n->token == r->token && n->back && !n->answered) {
-					n->answer = r->answer;
-					n->answered = true;
-				}
-		}
+		resolved(q, body);
 		break;
 	case RELAY_NTELL:
 		break;
 	}
-	ipc_free(in);
+	return 0;
 }
