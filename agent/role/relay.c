@@ -21,6 +21,7 @@ enum {
 	MOST_CONNS = RELAY_MOST_CONNS + 1 + RELAY_PROBES,
 	MOST_WAIT = 2 + DNS_MOST_FDS + MOST_CONNS * WAIT_CONN,
 	PARENT_MS = 1000,          /* to wait for room in the parent's channel */
+	LATE_MS = 20,              /* what there is no memory for is taken after that */
 };
 
 static uint64_t
@@ -200,6 +201,12 @@ stop(struct relay *r)
 	}
 }
 
+static bool
+is_short(int err)
+{
+	return err == -ENOMEM || err == -ENOBUFS;
+}
+
 static void
 from_parent(struct relay *r)
 {
@@ -210,7 +217,8 @@ from_parent(struct relay *r)
 		int err = ipc_recv(r->opt->parent, &in);
 
 		why[0] = 0;
-		if (err == -EAGAIN)
+		r->late_parent.until = is_short(err) ? r->now + LATE_MS : 0;
+		if (err == -EAGAIN || is_short(err))
 			return;
 		if (err == 0 || (err < 0 && err != -EBADMSG)) {
 			stop(r);
@@ -238,15 +246,15 @@ from_parent(struct relay *r)
 
 /* ---- the queue ----------------------------------------------------------------------------- */
 
-static void
+/* These take a message of the queue. 0; -ENOMEM: nothing was done, it is to be said again; -EBADMSG. */
+static int
 send_message(struct relay *r, struct ipc_in *in)
 {
-	struct relay_claim *c = relay_claim_new(r, in);
+	struct relay_claim *c;
+	int err = relay_claim_new(r, in, &c);
 
-	if (!c) {
-		log_say(LOG_IS_WARNING, NULL, "a claim of the queue cannot be read, or there is no memory for it");
-		return;
-	}
+	if (err)
+		return err;
 	if (c->fd < 0) {
 		relay_claim_over(r, c, RELAY_DEFERRED, 0, "the content did not come along");
 	} else if (relay_claim_open(c) == c->s->nrcpt) {
@@ -261,6 +269,7 @@ send_message(struct relay *r, struct ipc_in *in)
 	} else {
 		relay_lane_put(r, c, false);
 	}
+	return 0;
 }
 
 /* A claim of the same message, for a result that is told before the message is let go. */
@@ -273,14 +282,14 @@ twin(struct relay *r, const struct relay_claim *c)
 	if (!in.bytes)
 		return NULL;
 	memcpy(in.bytes, c->in.bytes, c->in.n);
-	t = relay_claim_new(r, &in);
-	if (!t)
-		ipc_free(&in);
-	return t;
+	if (!relay_claim_new(r, &in, &t))
+		return t;
+	ipc_free(&in);
+	return NULL;
 }
 
 /* Until the end of its content was handed over a message can be called back: by never ending it. */
-static void
+static int
 cancel(struct relay *r, struct relay_claim *c)
 {
 	struct relay_claim *t;
@@ -289,37 +298,39 @@ cancel(struct relay *r, struct relay_claim *c)
 		relay_lane_drop(c);
 		c->told_canceled = true;
 		relay_claim_over(r, c, RELAY_DEFERRED, 0, "canceled");
-	} else if (!c->ended && !c->canceled && (t = twin(r, c))) {
+	} else if (!c->ended && !c->canceled) {
+		t = twin(r, c);
+		if (!t)
+			return -ENOMEM;
 		c->canceled = true;
 		t->told_canceled = true;
 		relay_claim_over(r, t, RELAY_DEFERRED, 0, "canceled");
 		/* between two pieces of content there is no other way out */
 		c->conn->again = true;
 	}
+	return 0;
 }
 
-static void
+static int
 cancel_message(struct relay *r, struct ipc_in *in)
 {
 	const struct relay_cancel *m;
 	const void *body;
+	int err = ipc_body(in, &relay_ask_shape[RELAY_CANCEL], &body);
 
-	if (ipc_body(in, &relay_ask_shape[RELAY_CANCEL], &body))
-		return;
+	if (err)
+		return err;
 	m = body;
 	for (struct relay_lane *l = r->lane; l; l = l->next)
 		for (struct relay_claim *c = l->first; c; c = c->next)
-			if (c->s->claim == m->claim) {
-				cancel(r, c);
-				return;
-			}
+			if (c->s->claim == m->claim)
+				return cancel(r, c);
 	for (struct relay_conn *k = r->conn; k; k = k->next)
 		for (unsigned i = 0; i < k->nclaim; i++)
-			if (k->claim[i]->s->claim == m->claim) {
-				cancel(r, k->claim[i]);
-				return;
-			}
+			if (k->claim[i]->s->claim == m->claim)
+				return cancel(r, k->claim[i]);
 	/* its result is under way already */
+	return 0;
 }
 
 /* ---- names that the queue asks for ---------------------------------------------------------- */
@@ -360,15 +371,19 @@ ask_names(struct relay *r)
 	}
 }
 
-static void
+static int
 resolve(struct relay *r, struct ipc_in *in)
 {
 	const struct relay_resolve *m;
 	struct relay_name_asked *q;
 	const void *body;
+	int err = ipc_body(in, &relay_ask_shape[RELAY_RESOLVE], &body);
 
-	if (ipc_body(in, &relay_ask_shape[RELAY_RESOLVE], &body) || !(q = calloc(1, sizeof *q)))
-		return;                /* the queue's own time is up some day */
+	if (err)
+		return err;
+	q = calloc(1, sizeof *q);
+	if (!q)
+		return -ENOMEM;
 	m = body;
 	q->token = m->token;
 	q->asks = DNS_MX;
@@ -384,45 +399,69 @@ resolve(struct relay *r, struct ipc_in *in)
 	q->next = r->asked;
 	r->asked = q;
 	r->nasked++;
+	return 0;
 }
 
-static void
+static int
 again(struct relay *r, struct ipc_in *in)
 {
 	const struct relay_again *m;
 	const void *body;
+	int err = ipc_body(in, &relay_ask_shape[RELAY_AGAIN], &body);
 
-	if (ipc_body(in, &relay_ask_shape[RELAY_AGAIN], &body))
-		return;
+	if (err)
+		return err;
 	m = body;
 	relay_again(r, m->relay);
+	return 0;
 }
 
+static int
+take(struct relay *r, struct ipc_in *in)
+{
+	switch ((enum relay_ask)in->type) {
+	case RELAY_SEND:
+		return send_message(r, in);
+	case RELAY_CANCEL:
+		return cancel_message(r, in);
+	case RELAY_RESOLVE:
+		return resolve(r, in);
+	case RELAY_AGAIN:
+		return again(r, in);
+	case RELAY_NASK:
+		break;
+	}
+	return -EBADMSG;
+}
+
+/* Of what is said here the queue waits for the end: what there is no memory for waits for a moment. */
 static void
 from_queue(struct relay *r)
 {
-	struct ipc_in in;
+	struct relay_late *late = &r->late_queue;
 
+	if (late->until)
+		late->until = r->now + LATE_MS;
 	for (unsigned i = 0; i < MOST_TAKEN && r->nover < MOST_OVER && r->nasked < 2 * RELAY_MOST_ASKED;
 	    i++) {
-		int err = ipc_recv(r->opt->queue, &in);
+		struct ipc_in in = late->in;
+		int err = in.bytes ? 1 : ipc_recv(r->opt->queue, &in);
 
-		if (err == -EAGAIN)
+		*late = (struct relay_late){.until = is_short(err) ? r->now + LATE_MS : 0};
+		if (err == -EAGAIN || is_short(err))
 			return;
 		if (err == 0 || (err < 0 && err != -EBADMSG)) {
 			r->gone = true;
 			return;
 		}
-		if (err < 0)
-			continue;
-		if (in.type == RELAY_SEND)
-			send_message(r, &in);
-		else if (in.type == RELAY_CANCEL)
-			cancel_message(r, &in);
-		else if (in.type == RELAY_RESOLVE)
-			resolve(r, &in);
-		else if (in.type == RELAY_AGAIN)
-			again(r, &in);
+		if (err > 0)
+			err = take(r, &in);
+		if (err == -ENOMEM) {
+			*late = (struct relay_late){r->now + LATE_MS, in};
+			return;
+		}
+		if (err)
+			log_say(LOG_IS_ERROR, NULL, "the queue said what cannot be read");
 		ipc_free(&in);
 	}
 }
@@ -462,6 +501,10 @@ until(const struct relay *r)
 		t = relay_probe_deadline(r);
 	if (r->stopping && r->stop_at < t)
 		t = r->stop_at;
+	if (r->late_queue.until && r->late_queue.until < t)
+		t = r->late_queue.until;
+	if (r->late_parent.until && r->late_parent.until < t)
+		t = r->late_parent.until;
 	if (t == UINT64_MAX)
 		return -1;
 	return t <= now ? 0 : t - now < 60000 ? (int)(t - now) : 60000;
@@ -471,12 +514,13 @@ static void
 await(struct relay *r, struct waits *w)
 {
 	int ms = until(r);
-	bool hears = r->nover < MOST_OVER && r->nasked < 2 * RELAY_MOST_ASKED;
+	bool hears = !r->late_queue.until && r->nover < MOST_OVER && r->nasked < 2 * RELAY_MOST_ASKED;
 
 	w->n = w->nconn = 0;
 	w->p[w->n++] = (struct pollfd){.fd = r->opt->queue,
 	    .events = (short)((hears ? POLLIN : 0) | (owes(r) ? POLLOUT : 0))};
-	w->p[w->n++] = (struct pollfd){.fd = r->parent_gone ? -1 : r->opt->parent, .events = POLLIN};
+	w->p[w->n++] = (struct pollfd){.fd = r->parent_gone || r->late_parent.until ? -1 : r->opt->parent,
+	    .events = POLLIN};
 	for (struct relay_conn *c = r->conn; c && w->nconn < MOST_CONNS; c = c->next) {
 		w->conn[w->nconn].c = c;
 		w->conn[w->nconn].at = w->n;
@@ -492,13 +536,19 @@ await(struct relay *r, struct waits *w)
 	r->now = clock_ms();
 }
 
+static bool
+is_due(const struct relay *r, const struct relay_late *l)
+{
+	return l->until && l->until <= r->now;
+}
+
 static void
 turn(struct relay *r, struct waits *w)
 {
 	await(r, w);
-	if (w->p[1].revents)
+	if (w->p[1].revents || is_due(r, &r->late_parent))
 		from_parent(r);
-	if (w->p[0].revents & (POLLIN | POLLHUP | POLLERR))
+	if (w->p[0].revents & (POLLIN | POLLHUP | POLLERR) || is_due(r, &r->late_queue))
 		from_queue(r);
 	dns_done(r->dns, &w->p[w->dns], w->ndns, r->now);
 	ask_names(r);
@@ -537,6 +587,7 @@ clear(struct relay *r)
 		dns_forget(r->dns, q);
 		free(q);
 	}
+	ipc_free(&r->late_queue.in);
 	relay_book_free(r);
 	dns_close(r->dns);
 	free(r);

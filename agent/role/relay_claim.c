@@ -35,38 +35,38 @@ relay_claim_free(struct relay_claim *c)
 	return NULL;
 }
 
-struct relay_claim *
-relay_claim_new(struct relay *r, struct ipc_in *in)
+int
+relay_claim_new(struct relay *r, struct ipc_in *in, struct relay_claim **claim)
 {
 	struct relay_claim *c = calloc(1, sizeof *c);
 	const void *body;
+	int err = c ? ipc_body(in, &relay_ask_shape[RELAY_SEND], &body) : -ENOMEM;
 
-	if (!c)
-		return NULL;
-	c->fd = -1;
+	if (!err) {
+		c->s = body;
+		c->one = calloc(c->s->nrcpt + 1, sizeof *c->one);
+		c->rcpt = calloc(c->s->nrcpt + 1, sizeof *c->rcpt);
+		c->which = calloc(c->s->nrcpt + 1, sizeof *c->which);
+		err = c->one && c->rcpt && c->which ? 0 : -ENOMEM;
+	}
+	if (err) {
+		if (c) {
+			free(c->one);
+			free(c->rcpt);
+			free(c->which);
+		}
+		free(c);
+		return err;
+	}
 	c->bits = (struct buf)BUF_INIT(MOST_BITS);
 	c->words = (struct buf)BUF_INIT(RELAY_MOST_RCPT * RELAY_WORDS);
-	if (ipc_body(in, &relay_ask_shape[RELAY_SEND], &body)) {
-		free(c);
-		return NULL;
-	}
-	c->s = body;
-	c->one = calloc(c->s->nrcpt + 1, sizeof *c->one);
-	c->rcpt = calloc(c->s->nrcpt + 1, sizeof *c->rcpt);
-	c->which = calloc(c->s->nrcpt + 1, sizeof *c->which);
-	if (!c->one || !c->rcpt || !c->which) {
-		free(c->one);
-		free(c->rcpt);
-		free(c->which);
-		free(c);
-		return NULL;
-	}
 	c->in = *in;
 	*in = (struct ipc_in){0};
 	c->fd = ipc_take(&c->in, 0);
 	c->since = r->now;
 	r->nclaim++;
-	return c;
+	*claim = c;
+	return 0;
 }
 
 void

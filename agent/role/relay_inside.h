@@ -387,12 +387,19 @@ struct relay_probe {
 	size_t nown;
 };
 
+/* What could not be taken for want of memory, until a moment later. */
+struct relay_late {
+	uint64_t until;            /* monotonic ms; 0: nothing waits */
+	struct ipc_in in;          /* empty: it is still in the channel */
+};
+
 struct relay {
 	const struct role_relay *opt;
 	struct dns *dns;
 	uint64_t now;
 	char host[256];            /* for EHLO; "": the socket's own address */
 	bool have_policy, stopping, gone, parent_gone;
+	struct relay_late late_queue, late_parent;
 	bool moved;                /* a claim was put into a lane since the lanes had their turn */
 	uint64_t stop_at;
 	struct relay_dest *dest;
@@ -497,9 +504,10 @@ relay_dest_state(struct relay_dest *d, bool well, bool alarm, const char *text);
 
 /* ---- relay_claim.c ---------------------------------------------------------------------- */
 
-/* A claim of the message, which it takes over; NULL without memory or where it is none. fd: content. */
-struct relay_claim *
-relay_claim_new(struct relay *r, struct ipc_in *in);
+/* A claim of the message, which it takes over. fd: content. 0 and *claim; -ENOMEM or, where it is none, -EBADMSG: the
+ * message stays the caller's. */
+int
+relay_claim_new(struct relay *r, struct ipc_in *in, struct relay_claim **claim);
 
 struct relay_claim *
 relay_claim_free(struct relay_claim *c);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,8 @@
 #include "fault.h"
 
 static enum fault_kind kind = FAULT_NONE;
-static long at, more, count;
+static long at, more, count, hit;
+static unsigned long *syncs;   /* those that succeeded */
 static int event = -1;         /* an eventfd: nothing but a signal keeps from writing to it */
 static unsigned long failed;
 
@@ -40,7 +42,27 @@ fault_set(enum fault_kind k, long n, long m)
 	kind = k;
 	at = n;
 	more = m;
-	count = 0;
+	count = hit = 0;
+}
+
+long
+fault_met(void)
+{
+	return hit;
+}
+
+void
+fault_syncs_to(unsigned long *n)
+{
+	syncs = n;
+}
+
+static int
+synced(int err)
+{
+	if (!err && syncs)
+		__atomic_fetch_add(syncs, 1, __ATOMIC_SEQ_CST);
+	return err;
 }
 
 unsigned long
@@ -58,7 +80,7 @@ fault_count(void)
 	return count;
 }
 
-enum call { OPEN, MAKE, READ, WRITE, SYNC, NAME, CUT, SPACE, MEMORY, SOCKET, TALK, WAIT, NCALL };
+enum call { OPEN, MAKE, READ, WRITE, SYNC, NAME, CUT, SPACE, MEMORY, SOCKET, TALK, WAIT, OTHER, NCALL };
 
 enum { FILES = (1 << MEMORY) - 1, ALL = FILES | 1 << SOCKET | 1 << TALK | 1 << WAIT };
 
@@ -67,7 +89,7 @@ static const struct {
 	unsigned calls;
 	int err;
 } row[FAULT_NKIND] = {
-	[FAULT_KILL] = {ALL, 0},
+	[FAULT_KILL] = {ALL | 1 << OTHER, 0},
 	[FAULT_TORN] = {1 << WRITE, 0},
 	[FAULT_ENOSPC] = {1 << MAKE | 1 << WRITE | 1 << SYNC | 1 << NAME, ENOSPC},
 	[FAULT_EIO] = {FILES | 1 << TALK, EIO},
@@ -76,20 +98,25 @@ static const struct {
 		ENOMEM},
 	[FAULT_EINTR] = {ALL, EINTR},
 	[FAULT_SHORT] = {1 << READ | 1 << WRITE | 1 << TALK, 0},
+	[FAULT_PART] = {1 << READ | 1 << WRITE, 0},
 };
 
 /* 1: the fault is met, errno is set; 2: half the bytes, then what the kind says. */
 static int
 met(enum call c)
 {
+	long n;
+
 	if (kind == FAULT_NONE || !(row[kind].calls & 1u << c))
 		return 0;
-	count++;
-	if (!at || count < at || count > at + more)
+	/* a role may have a second thread */
+	n = __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED);
+	if (!at || n < at || n > at + more)
 		return 0;
+	__atomic_fetch_add(&hit, 1, __ATOMIC_RELAXED);
 	if (kind == FAULT_KILL)
 		kill(getpid(), SIGKILL);
-	if (kind == FAULT_TORN || kind == FAULT_SHORT)
+	if (kind == FAULT_TORN || kind == FAULT_SHORT || kind == FAULT_PART)
 		return 2;
 	errno = row[kind].err;
 	return 1;
@@ -151,7 +178,7 @@ fsync(int fd)
 {
 	REAL(int, "fsync", int);
 	if (!met(SYNC))
-		return real(fd);
+		return synced(real(fd));
 	failed = 1;
 	return -1;
 }
@@ -163,7 +190,7 @@ fdatasync(int fd)
 	struct stat st;
 
 	if (!met(SYNC))
-		return real(fd);
+		return synced(real(fd));
 	if (!fstatat(fd, "", &st, AT_EMPTY_PATH) && failed != 1)
 		failed = st.st_ino;
 	return -1;
@@ -174,7 +201,7 @@ syncfs(int fd)
 {
 	REAL(int, "syncfs", int);
 	if (!met(SYNC))
-		return real(fd);
+		return synced(real(fd));
 	failed = 1;
 	return -1;
 }
@@ -371,6 +398,63 @@ epoll_ctl(int fd, int op, int which, struct epoll_event *e)
 {
 	REAL(int, "epoll_ctl", int, int, int, struct epoll_event *);
 	return met(WAIT) ? -1 : real(fd, op, which, e);
+}
+
+/* ---- what can only be killed at ---- */
+
+int
+close(int fd)
+{
+	REAL(int, "close", int);
+	(void)met(OTHER);
+	return real(fd);
+}
+
+int
+fcntl(int fd, int cmd, ...)
+{
+	REAL(int, "fcntl", int, int, ...);
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	(void)met(OTHER);
+	return real(fd, cmd, arg);
+}
+
+int
+getsockopt(int fd, int level, int name, void *p, socklen_t *n)
+{
+	REAL(int, "getsockopt", int, int, int, void *, socklen_t *);
+	(void)met(OTHER);
+	return real(fd, level, name, p, n);
+}
+
+int
+setsockopt(int fd, int level, int name, const void *p, socklen_t n)
+{
+	REAL(int, "setsockopt", int, int, int, const void *, socklen_t);
+	(void)met(OTHER);
+	return real(fd, level, name, p, n);
+}
+
+int
+sync_file_range(int fd, off64_t off, off64_t n, unsigned flags)
+{
+	REAL(int, "sync_file_range", int, off64_t, off64_t, unsigned);
+	(void)met(OTHER);
+	return real(fd, off, n, flags);
+}
+
+/* ---- memory ---- */
+
+int
+pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg)
+{
+	REAL(int, "pthread_create", pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+	return met(MEMORY) ? EAGAIN : real(t, a, fn, arg);
 }
 
 void *

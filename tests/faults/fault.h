@@ -10,6 +10,7 @@ enum fault_kind {
 	FAULT_TORN,                  /* half of a write, then kill -9 */
 	FAULT_ENOSPC, FAULT_EIO, FAULT_EMFILE, FAULT_ENOMEM, FAULT_EINTR,
 	FAULT_SHORT,                 /* half of a read or write */
+	FAULT_PART,                  /* the same, of files alone */
 	FAULT_NKIND
 };
 
@@ -20,6 +21,14 @@ fault_set(enum fault_kind k, long n, long more);
 /* Calls of the kind so far. */
 long
 fault_count(void);
+
+/* How many calls have met the fault. */
+long
+fault_met(void);
+
+/* Each sync that succeeds from now on, in this process, adds one to *n, which may be shared memory. */
+void
+fault_syncs_to(unsigned long *n);
 
 /* Since the last question: 0: no sync was refused; 1: one of a folder or of
  * all was; else the inode of the file whose sync was. */

@@ -7,14 +7,16 @@
  *              the sender a report
  *   torn       a content that is not what was given, or a file set aside
  *   forbidden  told 5xx, and delivered all the same
+ *   hollow     told 250 in mode spool, and nothing had been made durable since its end
  *   twice      more than twice, or twice without a fault
  *   died       a role ended by another signal than kill -9: an assertion, a lack of memory
  *   hangs      no end within a minute: a program without an answer, a role that does not end, a queue that
  *              does not become empty
  *
- * have all to be 0. roles_feed POINTS [SEED]: that many points of the list of all of them, chosen at random;
- * `roles_feed ROLE KIND N MORE` (numbers) shows one. Run with fault.so before libc, as root of a network
- * namespace of its own (unshare -Urn).
+ * have all to be 0. roles_feed POINTS [SEED] (or SEED in the environment): that many points of the list of all
+ * of them, chosen at random; `roles_feed ROLE KIND STEP`: each STEP-th call of one role in both modes; `roles_feed
+ * ROLE KIND N MORE` (numbers): one point, with what the roles say. Run with fault.so before libc, as root of a
+ * network namespace of its own (unshare -Urn).
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -24,7 +26,6 @@
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,29 +43,19 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "fault.h"
+#include "faults/roles_world.h"
 #include "ipc/mail.h"
 #include "peer/peer.h"
 #include "role/role.h"
 #include "spool/spool.h"
 #include "world/bundle.h"
 
-enum { MESSAGES = 4, RCPTS = 3, PORT = 2525, SUBMISSION = 2587, LARGE = 70000 };
+enum { SUBMISSION = 2587 };
 enum { FRONT, QUEUE, RELAY, ROLES };
 
 static const char *const role_name[ROLES] = {"front", "queue", "relay"};
 static const char *const kind_name[FAULT_NKIND] = {"none", "kill", "torn", "ENOSPC", "EIO", "EMFILE", "ENOMEM",
-	"EINTR", "half"};
-
-/* What the relays write down, and what outlives a role. */
-static struct shared {
-	atomic_uint serial;          /* of the point; mail of others is not counted */
-	struct {
-		atomic_uint got[RCPTS], reports;
-		atomic_uint late;    /* deferrals */
-	} m[MESSAGES];
-	atomic_uint torn;
-	long count[ROLES];           /* calls, told at a role's end */
-} *sh;
+	"EINTR", "half", "half of a file"};
 
 static const char policy[] =
     "mailreeve: 1\n"
@@ -81,10 +72,12 @@ static const char policy[] =
     "  unregistered: route\n";
 
 static void (*set)(enum fault_kind, long, long);
-static long (*counted)(void);
+static long (*counted)(void), (*met)(void);
+static void (*syncs_to)(unsigned long *);
 static uint64_t seed;
 static char folder[WORLD_PATH];
 static int dir, listener, bundle[2];
+static struct shared *sh;
 static struct spool_config config;
 static pid_t relays;
 static bool shows;               /* one point, with what the roles say */
@@ -115,206 +108,6 @@ ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-/* ---- messages ------------------------------------------------------------------------------------ */
-
-/* Recipients: "nobody" is refused by its relay, "late" deferred once. */
-static const struct {
-	size_t size;
-	const char *to[RCPTS + 1];
-} mail[MESSAGES] = {
-	{500, {"a@one.example", "b@two.example"}},
-	{LARGE, {"c@one.example"}},
-	{800, {"d@two.example", "nobody@one.example", "late@one.example"}},
-	{300, {"nobody@two.example"}},
-};
-
-/* The body, which begins behind the header's empty line. */
-static size_t
-body_of(unsigned serial, unsigned i, char *out)
-{
-	size_t n = 0;
-
-	while (n < mail[i].size)
-		n += (size_t)snprintf(out + n, 100, "%s%u/%u at %zu\r\n", n % 3 ? "" : ".", serial, i, n);
-	return n;
-}
-
-/* ---- relays: a process of their own, a thread a connection -------------------------------------------- */
-
-struct lines {
-	int fd;
-	size_t n, at;
-	char raw[8192];
-};
-
-/* A line without its end; its length, or -1. */
-static long
-line_of(struct lines *l, char *out, size_t room)
-{
-	size_t n = 0;
-
-	for (;;) {
-		if (l->at == l->n) {
-			ssize_t k = recv(l->fd, l->raw, sizeof l->raw, 0);
-
-			if (k <= 0)
-				return -1;
-			l->n = (size_t)k;
-			l->at = 0;
-		}
-		if (n + 1 >= room)
-			return -1;
-		out[n++] = l->raw[l->at++];
-		if (n > 1 && out[n - 1] == '\n' && out[n - 2] == '\r') {
-			out[n - 2] = 0;
-			return (long)n - 2;
-		}
-	}
-}
-
-static bool
-answer(int fd, const char *s)
-{
-	return send(fd, s, strlen(s), MSG_NOSIGNAL) == (ssize_t)strlen(s);
-}
-
-/* Which recipient of which message. */
-static bool
-rcpt_of(const char *address, unsigned i, unsigned *k)
-{
-	for (*k = 0; *k < RCPTS && mail[i].to[*k]; ++*k)
-		if (!strcmp(mail[i].to[*k], address))
-			return true;
-	return false;
-}
-
-/* Notes what came, and looks at it. */
-static void
-took(unsigned serial, unsigned i, char to[][64], unsigned nto, const char *content, size_t n)
-{
-	char *want = malloc(LARGE + 1000);
-	const char *body = memmem(content, n, "\r\n\r\n", 4);
-	size_t k = body_of(serial, i, want);
-
-	if (serial == atomic_load(&sh->serial)) {
-		if (!body || n - (size_t)(body + 4 - content) != k || memcmp(body + 4, want, k) != 0)
-			atomic_fetch_add(&sh->torn, 1);
-		for (unsigned j = 0, r; j < nto; j++)
-			if (rcpt_of(to[j], i, &r))
-				atomic_fetch_add(&sh->m[i].got[r], 1);
-	}
-	free(want);
-}
-
-static void *
-session(void *arg)
-{
-	struct lines *l = arg;
-	unsigned serial = 0, i = 0, nto = 0, got = 0;
-	bool report = false;
-	char *line = malloc(4096), *content = malloc(4 * LARGE), to[RCPTS][64];
-	size_t n;
-	long k;
-
-	answer(l->fd, "220 relay ESMTP\r\n");
-	while ((k = line_of(l, line, 4096)) >= 0) {
-		char *p = strchr(line, '<');
-
-		if (!strncmp(line, "MAIL", 4)) {
-			report = p && p[1] == '>';
-			nto = got = 0;
-			if (!report && (!p || sscanf(p, "<s%u.%u@", &serial, &i) != 2 || i >= MESSAGES))
-				break;
-			answer(l->fd, "250 2.1.0 ok\r\n");
-		} else if (!strncmp(line, "RCPT", 4) && p) {
-			p[strcspn(p, ">")] = 0;
-			if (report && sscanf(p, "<s%u.%u@", &serial, &i) != 2)
-				break;
-			if (!strncmp(p + 1, "nobody", 6)) {
-				answer(l->fd, "550 5.1.1 nobody of that name\r\n");
-			} else if (!strncmp(p + 1, "late", 4) && !atomic_fetch_add(&sh->m[i].late, 1)) {
-				answer(l->fd, "450 4.2.1 not now\r\n");
-			} else {
-				snprintf(to[nto], sizeof to[0], "%s", p + 1);
-				nto += nto < RCPTS - 1;
-				got++;
-				answer(l->fd, "250 2.1.5 ok\r\n");
-			}
-		} else if (!strncmp(line, "DATA", 4) && !got) {
-			answer(l->fd, "554 5.5.1 no recipients\r\n");
-		} else if (!strncmp(line, "DATA", 4)) {
-			answer(l->fd, "354 go on\r\n");
-			for (n = 0; (k = line_of(l, line, 4096)) >= 0 && strcmp(line, ".") != 0;) {
-				bool dot = line[0] == '.';
-
-				if (n + 4096 > 4 * LARGE)
-					break;
-				memcpy(content + n, line + dot, (size_t)k - dot);
-				memcpy(content + n + k - dot, "\r\n", 2);
-				n += (size_t)k - dot + 2;
-			}
-			if (k < 0)
-				break;
-			if (!report)
-				took(serial, i, to, got, content, n);
-			else if (serial == atomic_load(&sh->serial) && i < MESSAGES)
-				atomic_fetch_add(&sh->m[i].reports, 1);
-			if (!answer(l->fd, "250 2.0.0 taken\r\n"))
-				break;
-			nto = got = 0;
-		} else if (!strncmp(line, "EHLO", 4)) {
-			answer(l->fd, "250-relay\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n");
-		} else if (!strncmp(line, "QUIT", 4)) {
-			answer(l->fd, "221 2.0.0 bye\r\n");
-			break;
-		} else {
-			answer(l->fd, "250 2.0.0 ok\r\n");
-		}
-	}
-	close(l->fd);
-	free(line);
-	free(content);
-	free(l);
-	return NULL;
-}
-
-static int
-listening(const char *address, uint16_t port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-
-	inet_pton(AF_INET, address, &a.sin_addr);
-	MUST(fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) &&
-	    !bind(fd, (struct sockaddr *)&a, sizeof a) && !listen(fd, 100));
-	return fd;
-}
-
-static void
-be_relays(const int fd[2])
-{
-	int yes = 1;
-
-	for (;;) {
-		struct pollfd p[2] = {{fd[0], POLLIN, 0}, {fd[1], POLLIN, 0}};
-
-		if (poll(p, 2, 1000) < 0 || getppid() == 1)
-			_exit(0);
-		for (int i = 0; i < 2; i++) {
-			struct lines *l = p[i].revents ? calloc(1, sizeof *l) : NULL;
-			pthread_t t;
-
-			if (!l)
-				continue;
-			l->fd = accept(fd[i], NULL, NULL);
-			setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-			if (l->fd < 0 || pthread_create(&t, NULL, session, l))
-				_exit(4);
-			pthread_detach(t);
-		}
-	}
 }
 
 /* ---- roles ---------------------------------------------------------------------------------------------- */
@@ -357,9 +150,13 @@ be_role(int role, const struct point *p, int parent, int up, int down)
 
 	if (shows)
 		signal(SIGABRT, show);
+	if (role == QUEUE)
+		syncs_to(&sh->syncs);
 	set(p->role == role || p->role < 0 ? p->kind : FAULT_NONE, p->role == role ? p->n : 0, p->more);
 	status = role == FRONT ? role_front(&f) : role == QUEUE ? role_queue(&q) : role_relay(&r);
 	sh->count[role] = counted();
+	if (p->role == role)
+		sh->met = met();
 	return status;
 }
 
@@ -533,55 +330,65 @@ reply(struct team *t, struct lines *l)
 	}
 }
 
-/* Sends the messages. told[]: the last reply to each. False: an answer did not come. */
+/* What the program was told of a message. */
+struct told {
+	int code;                    /* the last reply */
+	bool hollow;                 /* 250, and no sync had succeeded since its last byte */
+};
+
+/* Sends the messages. False: an answer did not come. */
 static bool
-program(struct team *t, unsigned serial, int told[MESSAGES])
+program(struct team *t, unsigned serial, struct told told[MESSAGES])
 {
 	static char content[4 * LARGE];
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(SUBMISSION),
 	    .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	struct lines *l = calloc(1, sizeof *l);
-	int code;
+	int code, yes = 1;
 
 	l->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	MUST(!setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes));
 	MUST(!connect(l->fd, (struct sockaddr *)&a, sizeof a));
 	code = reply(t, l);
 	if (code == 220) {
-		answer(l->fd, "EHLO program\r\n");
+		roles_say(l->fd, "EHLO program\r\n");
 		code = reply(t, l);
 	}
 	for (unsigned i = 0; i < MESSAGES && code > 0; i++) {
 		char line[200];
 		size_t n, body;
+		unsigned long syncs = __atomic_load_n(&sh->syncs, __ATOMIC_SEQ_CST);
 
 		snprintf(line, sizeof line, "MAIL FROM:<s%u.%u@example.org>\r\n", serial, i);
-		answer(l->fd, line);
+		roles_say(l->fd, line);
 		code = reply(t, l);
-		for (unsigned k = 0; k < RCPTS && mail[i].to[k] && code == 250; k++) {
-			snprintf(line, sizeof line, "RCPT TO:<%s>\r\n", mail[i].to[k]);
-			answer(l->fd, line);
+		for (unsigned k = 0; k < RCPTS && roles_mail[i].to[k] && code == 250; k++) {
+			snprintf(line, sizeof line, "RCPT TO:<%s>\r\n", roles_mail[i].to[k]);
+			roles_say(l->fd, line);
 			code = reply(t, l);
 		}
 		if (code == 250) {
-			answer(l->fd, "DATA\r\n");
+			roles_say(l->fd, "DATA\r\n");
 			code = reply(t, l);
 		}
 		if (code == 354) {
 			n = (size_t)snprintf(content, sizeof content, "From: s%u.%u@example.org\r\nSubject: x\r\n\r\n", serial, i);
 			static char text[2 * LARGE];
-			body = body_of(serial, i, text);
+			body = roles_body(serial, i, text);
 			for (size_t k = 0; k < body; k++) {
 				if (text[k] == '.' && (!k || text[k - 1] == '\n'))
 					content[n++] = '.';
 				content[n++] = text[k];
 			}
 			n += (size_t)snprintf(content + n, 4, ".\r\n");
-			(void)!send(l->fd, content, n, MSG_NOSIGNAL);
+			(void)!send(l->fd, content, n - 3, MSG_NOSIGNAL);
+			syncs = __atomic_load_n(&sh->syncs, __ATOMIC_SEQ_CST);
+			(void)!send(l->fd, content + n - 3, 3, MSG_NOSIGNAL);
 			code = reply(t, l);
 		}
-		told[i] = code;
+		told[i] = (struct told){code, code == 250 && syncs == __atomic_load_n(&sh->syncs, __ATOMIC_SEQ_CST)};
 		if (code > 0 && code != 250) {
-			answer(l->fd, "RSET\r\n");
+			roles_say(l->fd, "RSET\r\n");
 			code = reply(t, l);
 		}
 	}
@@ -592,7 +399,7 @@ program(struct team *t, unsigned serial, int told[MESSAGES])
 
 /* ---- a point ---------------------------------------------------------------------------------------------- */
 
-static unsigned long lost, torn, forbidden, twice, died, hangs, told250, refused, again;
+static unsigned long lost, torn, hollow, forbidden, twice, died, hangs, told250, refused, again, mets;
 
 static void
 look_at_end(const struct team *t, const struct point *p)
@@ -624,42 +431,46 @@ empty(struct team *t, int limit)
 }
 
 static void
-judge(const struct point *p, int through, const int told[MESSAGES])
+judge(const struct point *p, int through, const struct told told[MESSAGES])
 {
-	unsigned long before = lost + torn + forbidden + twice;
+	unsigned long before = lost + torn + hollow + forbidden + twice;
 
 	torn += atomic_exchange(&sh->torn, 0) + (world_bytes(folder, "damaged") > 0);
 	for (unsigned i = 0; i < MESSAGES; i++) {
 		unsigned reports = atomic_load(&sh->m[i].reports), most = reports;
 		bool mixed = false, any = false;
 
-		for (unsigned k = 0; k < RCPTS && mail[i].to[k]; k++) {
+		for (unsigned k = 0; k < RCPTS && roles_mail[i].to[k]; k++) {
 			unsigned got = atomic_load(&sh->m[i].got[k]);
-			bool nobody = !strncmp(mail[i].to[k], "nobody", 6);
+			bool nobody = !strncmp(roles_mail[i].to[k], "nobody", 6);
 
 			mixed |= nobody;
 			any |= got > 0;
 			most = got > most ? got : most;
-			if (told[i] == 250 && !(nobody ? reports : got)) {
-				printf("message %u to %s, %s: got %u, reports %u\n", i, mail[i].to[k],
+			if (told[i].code == 250 && !(nobody ? reports : got)) {
+				printf("message %u to %s, %s: got %u, reports %u\n", i, roles_mail[i].to[k],
 				    through ? "through" : "spool", got, reports);
 				lost++;
 			}
 		}
+		if (told[i].hollow && !through) {
+			printf("message %u: told 250 without a sync\n", i);
+			hollow++;
+		}
 		/* a mixed one may be refused with words that are true of some (queue_outcome.h) */
-		forbidden += told[i] >= 500 && any && !mixed;
+		forbidden += told[i].code >= 500 && any && !mixed;
 		if (most > (p->role < 0 ? 1 : 2)) {
-			printf("message %u, %s, told %d: got", i, through ? "through" : "spool", told[i]);
-			for (unsigned k = 0; k < RCPTS && mail[i].to[k]; k++)
+			printf("message %u, %s, told %d: got", i, through ? "through" : "spool", told[i].code);
+			for (unsigned k = 0; k < RCPTS && roles_mail[i].to[k]; k++)
 				printf(" %u", atomic_load(&sh->m[i].got[k]));
 			printf(", reports %u\n", reports);
 			twice++;
 		}
 		again += most == 2;
-		told250 += told[i] == 250;
-		refused += told[i] >= 400;
+		told250 += told[i].code == 250;
+		refused += told[i].code >= 400;
 	}
-	if (lost + torn + forbidden + twice != before)
+	if (lost + torn + hollow + forbidden + twice != before)
 		printf("AT roles_feed %d %d %ld %ld: the role %s, %s at call %ld and %ld behind it\n", p->role, p->kind, p->n,
 		    p->more, p->role < 0 ? "-" : role_name[p->role], kind_name[p->kind], p->n, p->more);
 }
@@ -668,11 +479,11 @@ static void
 one(const struct point *p, int through)
 {
 	unsigned serial = atomic_load(&sh->serial) + 1;
-	int told[MESSAGES] = {0};
+	struct told told[MESSAGES] = {0};
 	struct point none = {.role = -1};
 	struct team t = {0};
 	unsigned long before = hangs;
-	bool done;
+	bool kills = p->role >= 0 && (p->kind == FAULT_KILL || p->kind == FAULT_TORN), done;
 
 	for (unsigned i = 0; i < MESSAGES; i++) {
 		for (unsigned k = 0; k < RCPTS; k++)
@@ -681,10 +492,13 @@ one(const struct point *p, int through)
 		atomic_store(&sh->m[i].late, 0);
 	}
 	atomic_store(&sh->serial, serial);
+	sh->met = 0;
 	begin(&t, p, through);
 	hangs += !program(&t, serial, told);
 	done = empty(&t, p->role < 0 ? limit_ms : 150);
-	hangs += !end(&t, p->kind == FAULT_KILL || p->kind == FAULT_TORN);
+	mets += kills && ended(&t, p->role);
+	hangs += !end(&t, kills);
+	mets += sh->met > 0;
 	look_at_end(&t, p);
 	/* even if nothing seems left: what is on the disk counts */
 	if (!done || rnd(8) == 0) {
@@ -737,18 +551,39 @@ loopback_up(void)
 	close(fd);
 }
 
+/* A point of a role and a kind that have any. Of the calls those at the end are the messages' own: before them the
+ * role reads its policy. */
+static void
+choose(struct point *p, long counts[ROLES][FAULT_NKIND][2], int through)
+{
+	static const long more[] = {0, 0, 0, 2, 20};
+	long n;
+
+	do {
+		p->role = (int)rnd(ROLES);
+		p->kind = (enum fault_kind)(1 + rnd(FAULT_NKIND - 1));
+		n = counts[p->role][p->kind][through];
+		/* epoll(7): half of what a stream could move says that it is drained, which front believes */
+	} while (!n || (p->role == FRONT && p->kind == FAULT_SHORT));
+	p->more = more[rnd(5)];
+	p->n = n > 800 && rnd(2) ? n - (long)rnd(600) : 1 + (long)rnd((uint64_t)n);
+}
+
 int
 main(int argc, char **argv)
 {
 	unsigned long points = argc > 1 ? strtoul(argv[1], NULL, 10) : 500, tried[ROLES][FAULT_NKIND] = {0};
-	uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL);
-	long counts[ROLES][FAULT_NKIND][2], more[] = {0, 0, 0, 2, 20};
+	const char *from = argc == 3 ? argv[2] : getenv("SEED");
+	uint64_t first = from ? strtoull(from, NULL, 10) : (uint64_t)time(NULL);
+	long counts[ROLES][FAULT_NKIND][2] = {0};
 	struct point p = {.role = -1};
 	int fd[2];
 
 	*(void **)&set = dlsym(RTLD_DEFAULT, "fault_set");
 	*(void **)&counted = dlsym(RTLD_DEFAULT, "fault_count");
-	if (!set || !counted) {
+	*(void **)&met = dlsym(RTLD_DEFAULT, "fault_met");
+	*(void **)&syncs_to = dlsym(RTLD_DEFAULT, "fault_syncs_to");
+	if (!set || !counted || !met || !syncs_to) {
 		fprintf(stderr, "fault.so is not loaded\n");
 		return 2;
 	}
@@ -760,15 +595,17 @@ main(int argc, char **argv)
 	loopback_up();
 	sh = mmap(NULL, sizeof *sh, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	MUST(sh != MAP_FAILED);
-	fd[0] = listening("127.0.0.1", PORT);
-	fd[1] = listening("127.0.0.2", PORT);
+	fd[0] = roles_listening("127.0.0.1", PORT);
+	fd[1] = roles_listening("127.0.0.2", PORT);
+	MUST(fd[0] >= 0 && fd[1] >= 0);
 	relays = fork();
 	MUST(relays >= 0);
 	if (!relays)
-		be_relays(fd);
+		roles_be_relays(sh, fd);
 	close(fd[0]);
 	close(fd[1]);
-	listener = listening("127.0.0.1", SUBMISSION);
+	listener = roles_listening("127.0.0.1", SUBMISSION);
+	MUST(listener >= 0);
 	/* what the roles say of their faults would be too much */
 	shows = argc == 5;
 	if (shows)
@@ -794,23 +631,31 @@ main(int argc, char **argv)
 			for (int i = 0; i < ROLES; i++)
 				counts[i][kind][through] = sh->count[i];
 		}
+	mets = 0;
 	if (shows) {
 		p = (struct point){(int)strtol(argv[1], NULL, 10), (enum fault_kind)strtol(argv[2], NULL, 10),
 		    strtol(argv[3], NULL, 10), strtol(argv[4], NULL, 10)};
 		one(&p, 0);
 		one(&p, 1);
-		points = 0;
-	}
-	for (unsigned long i = 0; i < points; i++) {
-		int through = (int)rnd(2);
+		points = 2;
+	} else if (argc == 4) {
+		long step = strtol(argv[3], NULL, 10);
 
-		p = (struct point){(int)rnd(ROLES), (enum fault_kind)(1 + rnd(FAULT_NKIND - 1)), 0, more[rnd(5)]};
-		/* epoll(7): half of what a stream could move says that it is drained, which front believes */
-		if (p.role == FRONT && p.kind == FAULT_SHORT)
-			p.role = RELAY;
-		p.n = 1 + (long)rnd((uint64_t)counts[p.role][p.kind][through] + 1);
-		tried[p.role][p.kind]++;
-		one(&p, through);
+		p = (struct point){(int)strtol(argv[1], NULL, 10), (enum fault_kind)strtol(argv[2], NULL, 10), 0, 0};
+		points = 0;
+		for (int through = 0; through < 2; through++)
+			for (p.n = 1; p.n <= counts[p.role][p.kind][through]; p.n += step, points++) {
+				tried[p.role][p.kind]++;
+				one(&p, through);
+			}
+	} else {
+		for (unsigned long i = 0; i < points; i++) {
+			int through = (int)rnd(2);
+
+			choose(&p, counts, through);
+			tried[p.role][p.kind]++;
+			one(&p, through);
+		}
 	}
 	kill(relays, SIGKILL);
 	waitpid(relays, NULL, 0);
@@ -822,8 +667,8 @@ main(int argc, char **argv)
 			printf(" %s %lu of %ld", kind_name[kind], tried[i][kind], counts[i][kind][0] + counts[i][kind][1]);
 		printf("\n");
 	}
-	printf("%lu points, seed %llu: %lu messages told 250, %lu refused or put off, %lu came twice; "
-	    "lost %lu, torn %lu, forbidden %lu, twice %lu, died %lu, hangs %lu\n", points, (unsigned long long)first,
-	    told250, refused, again, lost, torn, forbidden, twice, died, hangs);
-	return lost || torn || forbidden || twice || died || hangs || !told250;
+	printf("%lu points, %lu of which came to their call, seed %llu: %lu messages told 250, %lu refused or put off, %lu "
+	    "came twice; lost %lu, torn %lu, hollow %lu, forbidden %lu, twice %lu, died %lu, hangs %lu\n", points, mets,
+	    (unsigned long long)first, told250, refused, again, lost, torn, hollow, forbidden, twice, died, hangs);
+	return lost || torn || hollow || forbidden || twice || died || hangs || !told250;
 }

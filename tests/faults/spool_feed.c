@@ -413,9 +413,9 @@ point(uint64_t first, enum fault_kind kind, long n, long more)
 int
 main(int argc, char **argv)
 {
-	static const char *const name[FAULT_NKIND] = {"none", "kill -9", "kill -9 in a write", "ENOSPC",
+	static const char *const name[FAULT_PART] = {"none", "kill -9", "kill -9 in a write", "ENOSPC",
 		"EIO", "EMFILE", "ENOMEM", "EINTR", "half"};
-	unsigned long want = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000, each[FAULT_NKIND] = {0}, all = 0;
+	unsigned long want = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000, each[FAULT_PART] = {0}, all = 0;
 	uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, run = first;
 
 	*(void **)&set = dlsym(RTLD_DEFAULT, "fault_set");
@@ -435,7 +435,7 @@ main(int argc, char **argv)
 		all = want = 1;
 	}
 	for (; all < want; run++)
-		for (int k = FAULT_KILL; k < FAULT_NKIND && all < want; k++) {
+		for (int k = FAULT_KILL; k < FAULT_PART && all < want; k++) {
 			long calls = point(run, (enum fault_kind)k, 0, 0);
 
 			for (long n = 1; n <= calls && all < want; n++, all++) {
@@ -446,7 +446,7 @@ main(int argc, char **argv)
 				each[k]++;
 			}
 		}
-	for (int k = FAULT_KILL; k < FAULT_NKIND; k++)
+	for (int k = FAULT_KILL; k < FAULT_PART; k++)
 		if (each[k])
 			printf("%-20s %8lu\n", name[k], each[k]);
 	printf("%lu points in %llu lives: %lu lost, %lu torn, %lu twice, %lu otherwise wrong; %lu refusals\n",
