@@ -440,6 +440,11 @@ judge(const struct point *p, int through, const struct told told[MESSAGES])
 		unsigned reports = atomic_load(&sh->m[i].reports), most = reports;
 		bool mixed = false, any = false;
 
+		/* a report is a message of its own, which may come twice; and there may be a second one */
+		for (unsigned k = 0; k < reports; k++)
+			if (atomic_load(&sh->m[i].report[k].got) > most)
+				most = atomic_load(&sh->m[i].report[k].got);
+
 		for (unsigned k = 0; k < RCPTS && roles_mail[i].to[k]; k++) {
 			unsigned got = atomic_load(&sh->m[i].got[k]);
 			bool nobody = !strncmp(roles_mail[i].to[k], "nobody", 6);
@@ -463,10 +468,13 @@ judge(const struct point *p, int through, const struct told told[MESSAGES])
 			printf("message %u, %s, told %d: got", i, through ? "through" : "spool", told[i].code);
 			for (unsigned k = 0; k < RCPTS && roles_mail[i].to[k]; k++)
 				printf(" %u", atomic_load(&sh->m[i].got[k]));
-			printf(", reports %u\n", reports);
+			printf(", reports %u:", reports);
+			for (unsigned k = 0; k < reports; k++)
+				printf(" %u", atomic_load(&sh->m[i].report[k].got));
+			printf("\n");
 			twice++;
 		}
-		again += most == 2;
+		again += most > 1;
 		told250 += told[i].code == 250;
 		refused += told[i].code >= 400;
 	}
@@ -489,6 +497,8 @@ one(const struct point *p, int through)
 		for (unsigned k = 0; k < RCPTS; k++)
 			atomic_store(&sh->m[i].got[k], 0);
 		atomic_store(&sh->m[i].reports, 0);
+		for (unsigned k = 0; k < REPORTS; k++)
+			atomic_store(&sh->m[i].report[k].got, 0);
 		atomic_store(&sh->m[i].late, 0);
 	}
 	atomic_store(&sh->serial, serial);

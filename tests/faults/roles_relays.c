@@ -91,6 +91,30 @@ took(unsigned serial, unsigned i, char to[][64], unsigned nto, const char *conte
 	free(want);
 }
 
+/* Notes a report on message i. */
+static void
+reported(unsigned serial, unsigned i, char *content, size_t n)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	const char *at;
+	uint32_t id = 1;
+
+	content[n] = 0;
+	at = strstr(content, "\r\nMessage-ID:");
+	for (at = at ? at + 2 : ""; *at && *at != '\r'; at++)
+		id = (id ^ (unsigned char)*at) * 16777619;
+	pthread_mutex_lock(&one);
+	for (unsigned k = 0; serial == atomic_load(&sh->serial) && i < MESSAGES && k < REPORTS; k++)
+		if (k == atomic_load(&sh->m[i].reports) || sh->m[i].report[k].id == id) {
+			if (k == atomic_load(&sh->m[i].reports))
+				atomic_fetch_add(&sh->m[i].reports, 1);
+			sh->m[i].report[k].id = id;
+			atomic_fetch_add(&sh->m[i].report[k].got, 1);
+			break;
+		}
+	pthread_mutex_unlock(&one);
+}
+
 static void *
 session(void *arg)
 {
@@ -142,8 +166,8 @@ session(void *arg)
 				break;
 			if (!report)
 				took(serial, i, to, got, content, n);
-			else if (serial == atomic_load(&sh->serial) && i < MESSAGES)
-				atomic_fetch_add(&sh->m[i].reports, 1);
+			else
+				reported(serial, i, content, n);
 			if (!roles_say(l->fd, "250 2.0.0 taken\r\n"))
 				break;
 			nto = got = 0;

@@ -9,13 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MESSAGES = 4, RCPTS = 3, PORT = 2525, LARGE = 70000 };
+enum { MESSAGES = 4, RCPTS = 3, REPORTS = 8, PORT = 2525, LARGE = 70000 };
 
 /* What the relays write down, and what outlives a role. */
 struct shared {
 	atomic_uint serial;          /* of the point; mail of others is not counted */
 	struct {
-		atomic_uint got[RCPTS], reports;
+		atomic_uint got[RCPTS];
+		atomic_uint reports; /* messages of their own: */
+		struct {
+			uint32_t id;
+			atomic_uint got;
+		} report[REPORTS];
 		atomic_uint late;    /* deferrals */
 	} m[MESSAGES];
 	atomic_uint torn;
