@@ -75,7 +75,7 @@ become(struct starter *s, const struct start_role *r)
 	char args[START_MOST_ARGS][IPC_MOST_TEXT + 8];
 	char *argv[START_MOST_ARGS + 7];
 	sigset_t none;
-	int n = 0, high = FIRST_FD + START_MOST_FDS + 1;
+	int n = 0, high = FIRST_FD + (int)s->nfd + 1;
 	/* out of the way first: what it has now may be where a role's descriptors go */
 	int program = fcntl(s->program[r->which], F_DUPFD_CLOEXEC, high);
 

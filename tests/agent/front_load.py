@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -23,6 +22,7 @@ sys.path.insert(0, str(HERE.parents[0] / "netns"))
 import report  # noqa: E402
 import rig  # noqa: E402
 from front_rig import HEAD, WEB, Client, Front  # noqa: E402
+from hostile import Flood, Slow  # noqa: E402
 
 RIG = os.path.abspath(sys.argv[1])
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 8
@@ -47,73 +47,6 @@ def good(f):
 
 def total(n, result):
     return n['front_connections_total{result="' + result + '"}']
-
-
-class Slow(threading.Thread):
-    """Holds `n` connections, each at another place of a session, and lets a byte fall now and then."""
-
-    def __init__(self, port, n):
-        super().__init__(daemon=True)
-        self.port, self.n, self.over = port, n, False
-        self.open = []
-
-    def start_one(self, i):
-        s = socket.create_connection(("127.0.0.1", self.port))
-        s.settimeout(2)
-        way = i % 5
-        try:
-            s.recv(1000)
-            if way == 1:
-                s.sendall(b"EHLO x\r\nMAI")
-            elif way >= 2:
-                s.sendall(b"EHLO x\r\n")
-                s.recv(1000)
-                s.sendall(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
-                s.recv(1000)
-                # a header as large as is read, without its end; or half a body
-                s.setblocking(False)
-                s.send(b"Subject: x\r\n" + (b"X: " + b"y" * 900 + b"\r\n") * (270 if way < 4 else 3))
-        except (OSError, TimeoutError):
-            pass
-        return s
-
-    def run(self):
-        i = 0
-        while not self.over:
-            while len(self.open) < self.n and not self.over:
-                try:
-                    self.open.append(self.start_one(i))
-                except OSError:
-                    break
-                i += 1
-            live = []
-            for s in self.open:
-                try:
-                    s.setblocking(False)
-                    s.send(b"a")
-                    live.append(s)
-                except BlockingIOError:
-                    live.append(s)
-                except OSError:
-                    s.close()
-            self.open = live
-            time.sleep(0.1)
-        for s in self.open:
-            s.close()
-
-
-class Flood(threading.Thread):
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self.port, self.over, self.made = port, False, 0
-
-    def run(self):
-        while not self.over:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 2).close()
-                self.made += 1
-            except OSError:
-                time.sleep(0.01)
 
 
 def slow_and_flood(folder):
