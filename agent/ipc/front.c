@@ -3,6 +3,7 @@
 static const struct ipc_field arrive_rows[] = {
 	{IPC_U64, offsetof(struct front_arrive, token)},
 	{IPC_U64, offsetof(struct front_arrive, size)},
+	{IPC_U32, offsetof(struct front_arrive, later)},
 };
 static const struct ipc_field rcpt_rows[] = {
 	{IPC_TEXT, offsetof(struct front_rcpt, address)},
@@ -28,6 +29,8 @@ static const struct ipc_field seal_rows[] = {
 	    FRONT_MOST_RCPT},
 	{IPC_U32, offsetof(struct front_seal, more)},
 	{IPC_U64, offsetof(struct front_seal, not_before)},
+	{IPC_BYTES, offsetof(struct front_seal, content), offsetof(struct front_seal, ncontent), NULL,
+	    FRONT_MOST_CONTENT},
 };
 static const struct ipc_field drop_rows[] = {
 	{IPC_U64, offsetof(struct front_drop, token)},
@@ -56,6 +59,7 @@ static const struct ipc_field arrived_rows[] = {
 	{IPC_U64, offsetof(struct front_arrived, id)},
 	{IPC_U64, offsetof(struct front_arrived, offset)},
 	{IPC_U32, offsetof(struct front_arrived, err)},
+	{IPC_U32, offsetof(struct front_arrived, later)},
 };
 static const struct ipc_field settled_rows[] = {
 	{IPC_U64, offsetof(struct front_settled, token)},

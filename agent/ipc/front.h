@@ -16,13 +16,16 @@
  * front, the queue or the program died between the last sync and the 250. RFC 5321 4.1.1.4 and 6.1 want it so:
  * in doubt a message goes twice rather than never. A program that goes before it has its answer has sent all
  * the same: its message stays.
+ *
+ * Where the relay's own word is wanted (`through`) a small message needs no file: ARRIVE says `later`, ARRIVED gives
+ * the number alone, and the last SEAL brings the content. One that grows past FRONT_MOST_CONTENT asks again.
  */
 #ifndef IPC_FRONT_H
 #define IPC_FRONT_H
 
 #include "ipc/ipc.h"
 
-enum { FRONT_MOST_RCPT = 200, FRONT_MOST_KEEP = 48 << 10 };
+enum { FRONT_MOST_RCPT = 200, FRONT_MOST_KEEP = 48 << 10, FRONT_MOST_CONTENT = 14 << 10 };
 
 enum front_ask {
 	FRONT_ARRIVE = 1,          /* front_arrive */
@@ -45,11 +48,13 @@ enum front_tell {
 
 struct front_arrive {
 	uint64_t token, size;      /* size: as MAIL SIZE= said; 0: it did not */
+	uint32_t later;            /* 1: its number is wanted, its file when it is asked for again */
 };
 
 struct front_arrived {
 	uint64_t token, id, offset; /* content begins at offset of the file */
 	uint32_t err;              /* errno; ENOSPC and the like: 452, EMSGSIZE: 552, else 451 */
+	uint32_t later;            /* 1: there is no file yet, as was asked for */
 };
 
 struct front_rcpt {
@@ -70,6 +75,8 @@ struct front_seal {
 	uint32_t nrcpt;
 	uint32_t more;             /* 1: another seal with more recipients follows, then it counts */
 	uint64_t not_before;       /* a limit puts it off: not to be sent before this second since 1970; 0 */
+	const uint8_t *content;    /* of one that has no file, in its last seal: all `size` bytes */
+	uint32_t ncontent;         /* 0: it is in the file */
 };
 
 struct front_drop {

@@ -21,6 +21,8 @@ static const struct ipc_field send_rows[] = {
 	{IPC_U32, offsetof(struct relay_send, utf8)},
 	{IPC_LIST, offsetof(struct relay_send, rcpt), offsetof(struct relay_send, nrcpt), &rcpt_shape,
 	    RELAY_MOST_RCPT},
+	{IPC_BYTES, offsetof(struct relay_send, content), offsetof(struct relay_send, ncontent), NULL,
+	    RELAY_MOST_CONTENT},
 };
 static const struct ipc_field cancel_rows[] = {
 	{IPC_U64, offsetof(struct relay_cancel, claim)},

@@ -11,10 +11,10 @@
 
 #include "ipc/ipc.h"
 
-enum { RELAY_MOST_RCPT = 100 };
+enum { RELAY_MOST_RCPT = 100, RELAY_MOST_CONTENT = 14 << 10 };
 
 enum relay_ask {
-	RELAY_SEND = 1,            /* relay_send, fd 0: the content, from offset on */
+	RELAY_SEND = 1,            /* relay_send, fd 0: the content, from offset on; none where it comes along */
 	RELAY_CANCEL,              /* relay_cancel */
 	RELAY_RESOLVE,             /* relay_resolve: a question about a name -> RELAY_RESOLVED */
 	RELAY_AGAIN,               /* relay_again: people say that what failed is mended. No answer */
@@ -46,6 +46,8 @@ struct relay_send {
 	uint32_t eight, utf8;
 	struct relay_rcpt *rcpt;   /* at most RELAY_MOST_RCPT: more go as another claim */
 	uint32_t nrcpt;
+	const uint8_t *content;    /* of one without a file: all `size` bytes */
+	uint32_t ncontent;         /* 0: it is in fd 0 */
 };
 
 struct relay_cancel {

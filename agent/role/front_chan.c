@@ -128,11 +128,16 @@ tell_seal(struct front *f, struct front_conn *c)
 		s.through = m->p->policy->submission.through && !m->not_before;
 		s.nrcpt = seal_rcpts(m, rcpt);
 		s.more = m->sealed + s.nrcpt < m->nto;
+		if (m->small && !s.more) {
+			s.content = (const uint8_t *)m->out.p;
+			s.ncontent = (uint32_t)m->out.n;
+		}
 		err = send_queue(f, FRONT_SEAL, &s, 0);
 		if (err)
 			return err;
 		m->sealed += s.nrcpt;
 	}
+	front_msg_sealed(m);
 	return 0;
 }
 
@@ -144,12 +149,13 @@ tell_one(struct front *f, struct front_conn *c)
 	int err;
 
 	if (m->ask) {
-		struct front_arrive a = {.token = m->token, .size = m->sized ? m->said : 0};
+		struct front_arrive a = {.token = m->token, .size = m->sized ? m->said : 0, .later = m->small};
 
 		err = send_queue(f, FRONT_ARRIVE, &a, 0);
 		if (err)
 			return err;
 		m->ask = false;
+		m->known = true;
 	}
 	if (m->at == FRONT_AT_SEALED && m->sealed < m->nto) {
 		err = tell_seal(f, c);
@@ -276,7 +282,7 @@ arrived(struct front *f, struct ipc_in *in, const struct front_arrived *a)
 	struct front_conn *c = conn_of(f, a->token);
 	int fd = ipc_take(in, 0);
 
-	if (!c || c->m.arrived || c->m.ask) {
+	if (!c || c->m.arrived || !c->m.known) {
 		/* its DROP is on the way */
 		if (fd >= 0)
 			close(fd);

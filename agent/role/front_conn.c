@@ -233,8 +233,7 @@ takes(const struct front_conn *c)
 	if (c->nin || smtp_server_event(c->s))
 		return false;
 	/* its file is on its way */
-	return !(c->m.at == FRONT_AT_DATA && c->m.fd < 0 && c->m.out.n >= FRONT_READ_LITTLE &&
-	    !c->m.refusal.code && !c->m.header);
+	return !(c->m.at == FRONT_AT_DATA && front_msg_full(&c->m) && !c->m.refusal.code && !c->m.header);
 }
 
 /* ---- ends ----------------------------------------------------------------------------------- */

@@ -135,6 +135,8 @@ struct front_msg {
 	uint64_t token, id;        /* token 0: not asked for */
 	bool ask, arrived;         /* ask: ARRIVE waits for room in the channel */
 	bool filed;                /* counted in nmsg */
+	bool known;                /* an ARRIVE has been told */
+	bool small;                /* it has no file as long as its seal can bring its content */
 	int fd;
 	uint64_t offset, wrote;
 	uint64_t started;          /* of what was wrote, on its way to the disk */
@@ -404,6 +406,14 @@ bool
 front_msg_begin(struct front_conn *c, const struct smtp_server_event *e);
 bool
 front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e);
+
+/* Whether as much of its content lies in memory as may, until its file is there. */
+bool
+front_msg_full(const struct front_msg *m);
+
+/* The queue has its whole seal. */
+void
+front_msg_sealed(struct front_msg *m);
 
 /* DATA was answered. False without memory. */
 bool

@@ -54,6 +54,19 @@ front_msg_begin(struct front_conn *c, const struct smtp_server_event *e)
 	return false;
 }
 
+/* The queue is asked for the message's number, and for its file. */
+static void
+begin(struct front_conn *c)
+{
+	struct front_msg *m = &c->m;
+
+	m->token = ++c->f->generation << 10 | c->slot;
+	m->ask = m->filed = true;
+	c->u->nmsg++;
+	c->f->nmsg++;
+	front_tell(c);
+}
+
 bool
 front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 {
@@ -81,6 +94,12 @@ front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 	t->notify = e->rcpt.notify;
 	m->to[m->nto++] = t;
 	m->envelope += sizeof *t + sizeof t + n + k;
+	/* its number is there before its content is; where many are under way, who gives no content gets none */
+	if (!m->token && !m->arrived && m->p->policy->submission.through && m->said <= FRONT_MOST_CONTENT &&
+	    c->f->nmsg < FRONT_MOST_MESSAGES / 2) {
+		m->small = true;
+		begin(c);
+	}
 	return true;
 }
 
@@ -101,7 +120,7 @@ front_msg_forget(struct front_conn *c)
 	struct front_msg *m = &c->m;
 
 	/* after its whole seal it is the queue's, and the answer finds nobody: whoever leaves before it has sent */
-	if (m->token && (m->at != FRONT_AT_SEALED || m->sealed < m->nto) && !m->ask)
+	if (m->token && (m->at != FRONT_AT_SEALED || m->sealed < m->nto) && m->known)
 		front_drop(c->f, m->token);
 	if (m->fd >= 0)
 		close(m->fd);
@@ -145,11 +164,8 @@ front_msg_data(struct front_conn *c)
 	m->at = FRONT_AT_DATA;
 	m->with = smtp_server_with(c->s);
 	/* its file comes while the header does */
-	m->token = ++c->f->generation << 10 | c->slot;
-	m->ask = m->filed = true;
-	c->u->nmsg++;
-	c->f->nmsg++;
-	front_tell(c);
+	if (!m->token && !m->arrived)
+		begin(c);
 	return true;
 }
 
@@ -453,6 +469,18 @@ front_msg_flush(struct front_conn *c, bool all)
 	m->pending = 0;
 	if (m->out.err)
 		front_refuse(c, 451, "4.3.0", "no memory at the moment; send it again later");
+	/* it has outgrown its seal */
+	if (m->small && m->out.n > FRONT_MOST_CONTENT && !m->refusal.code) {
+		m->small = m->arrived = false;
+		m->ask = true;
+		front_tell(c);
+	}
+}
+
+bool
+front_msg_full(const struct front_msg *m)
+{
+	return m->fd < 0 && m->out.n >= (m->small ? FRONT_MOST_CONTENT : FRONT_READ_LITTLE);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -484,13 +512,10 @@ front_msg_end(struct front_conn *c)
 		if (m->attach && !m->refusal.code)
 			attached(c, smtp_attach_end(m->attach));
 	}
-	if (!m->refusal.code && m->fd < 0) {
-		/* the input goes, what it held stays */
-		front_msg_flush(c, false);
-		if (!m->refusal.code)
-			return false;
-	}
+	/* where there is no file the input goes, and what it held stays */
 	front_msg_flush(c, true);
+	if (!m->refusal.code && m->fd < 0 && !(m->small && m->arrived))
+		return false;
 	if (!m->refusal.code)
 		front_admit_end(c);
 	if (m->refusal.code) {
@@ -499,24 +524,42 @@ front_msg_end(struct front_conn *c)
 	}
 	m->at = FRONT_AT_SEALED;
 	m->since = c->f->now;
-	close(m->fd);
-	m->fd = -1;
-	buf_free(&m->out);
+	if (m->small)
+		m->wrote = m->out.n;
+	else
+		front_msg_sealed(m);
 	front_tell(c);
 	return false;
+}
+
+void
+front_msg_sealed(struct front_msg *m)
+{
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+	buf_free(&m->out);
 }
 
 void
 front_msg_arrived(struct front_conn *c, const struct front_arrived *a, int fd)
 {
 	struct front_msg *m = &c->m;
-	int err = a->err ? -(int)a->err : fd < 0 ? -EMFILE : 0;
+	bool none = !a->err && a->later;
+	int err = a->err ? -(int)a->err : fd < 0 && !none ? -EMFILE : 0;
 
-	m->arrived = true;
 	m->id = a->id;
+	/* it has outgrown this answer; that to the other question comes */
+	if (none && !m->small) {
+		put_ids(m);
+		return;
+	}
+	m->arrived = true;
 	if (err) {
-		if (a->err) {
-			m->token = 0;      /* there is nothing to be dropped */
+		/* there is nothing to be dropped, unless it was asked for again */
+		if (a->err && (m->small || m->ask || !a->later)) {
+			m->token = 0;
+			m->ask = false;
 			unfile(c);
 		}
 		if (err == -EMSGSIZE)
@@ -524,6 +567,7 @@ front_msg_arrived(struct front_conn *c, const struct front_arrived *a, int fd)
 		else
 			write_failed(c, err);
 	} else {
+		m->small = none;
 		m->fd = fd;
 		m->offset = a->offset;
 		put_ids(m);

@@ -153,11 +153,20 @@ arrive(struct queue *q, const struct front_arrive *f)
 		log_say(LOG_IS_ERROR, NULL, "the role front uses a number twice");
 		return 0;
 	}
+	/* it has outgrown what a seal brings */
+	if (m && m->a && !f->later) {
+		m->later = false;
+		m->err = spool_arrival_open(m->a);
+		q->count.failed += m->err != 0;
+		line_up(q, m);
+		return;
+	}
 	queue_mail_free(q, m);
 	m = queue_room(1, sizeof *m);
 	if (!m)
 		return -ENOMEM;
 	m->token = f->token;
+	m->later = f->later;
 	m->seal_end = &m->seal;
 	m->slot = *slot_of(q, f->token);
 	*slot_of(q, f->token) = m;
@@ -171,6 +180,8 @@ arrive(struct queue *q, const struct front_arrive *f)
 		m->err = -ESHUTDOWN;
 	else if (!q->policy.p || q->sick || q->nmail > QUEUE_MAILS)
 		m->err = -EAGAIN;
+	else if (f->later)
+		m->err = spool_arrive_later(q->s, f->size, q->now, &m->a);
 	else
 		m->err = spool_arrive(q->s, f->size, q->now, &m->a);
 	if (m->a)
@@ -195,14 +206,42 @@ envelope(const struct queue_mail *m, struct spool_envelope *e)
 		.nrcpt = m->nrcpt};
 }
 
+/* A content that a seal brought goes into a file of the spool. */
+static int
+store(struct queue_mail *m)
+{
+	const struct front_seal *f = m->s;
+	uint64_t offset;
+	int err, fd;
+
+	if (!m->brought)
+		return 0;
+	err = spool_arrival_open(m->a);
+	fd = spool_arrival_fd(m->a, &offset);
+	for (size_t done = 0; !err && done < f->ncontent; ) {
+		ssize_t k = pwrite(fd, f->content + done, f->ncontent - done, (off_t)(offset + done));
+
+		if (k > 0)
+			done += (size_t)k;
+		else if (!k || errno != EINTR)
+			err = k ? -errno : -EIO;
+	}
+	if (!err)
+		err = spool_adopt_own(m->a, f->ncontent);
+	m->brought = err != 0;
+	return err;
+}
+
 /* Gives the recipients that `fate` has open (NULL: all) to the spool. */
 static int
 keep(struct queue *q, struct queue_mail *m)
 {
 	struct spool_envelope e;
 	struct spool_rcpt *some = NULL;
-	int err;
+	int err = store(m);
 
+	if (err)
+		return err;
 	envelope(m, &e);
 	if (m->fate) {
 		e.nrcpt = 0;
@@ -289,7 +328,7 @@ report(struct queue *q, struct queue_mail *m)
 
 	envelope(m, &e);
 	e.arrived = q->now;
-	if (v && status && reply) {
+	if (v && status && reply && !(err = store(m))) {
 		for (size_t i = 0; i < m->nrcpt; i++) {
 			const struct queue_fate *f = &m->fate[i];
 			const char *rest;
@@ -498,7 +537,12 @@ seal(struct queue *q, struct ipc_in *in, const struct front_seal *f)
 	m->at = MAIL_COMMITS;
 	/* its file is gone where the spool had to be opened anew */
 	err = m->a ? gather(m) : -EIO;
-	if (!err)
+	m->brought = f->ncontent > 0;
+	if (!err && m->brought && f->ncontent != f->size)
+		err = -EBADMSG;
+	if (!err && !m->brought)
+		err = spool_arrival_open(m->a);
+	if (!err && !m->brought)
 		err = spool_adopt_own(m->a, f->size);
 	/* who waits for a relay holds a place: the last ones are for what is committed at once */
 	if (!err && f->through && !q->stopping && f->not_before * 1000 <= q->now &&
@@ -706,6 +750,8 @@ queue_front_out(struct queue *q)
 		} else {
 			struct front_arrived a = {.token = m->token, .id = m->id, .err = (uint32_t)-m->err};
 			int fd = m->a ? spool_arrival_fd(m->a, &a.offset) : -1;
+
+			a.later = m->later;
 			err = ipc_send(q->opt->front, FRONT_ARRIVED, 0, &front_tell_shape[FRONT_ARRIVED], &a, &fd,
 			    fd >= 0);
 		}

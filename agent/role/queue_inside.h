@@ -134,11 +134,12 @@ struct queue_mail {
 	uint64_t token, id;
 	enum queue_mail_at at;
 	struct spool_arrival *a;
-	bool arrived_told;
+	bool later;                /* ARRIVE asked for its number alone */
 	int err;                   /* of the arrival */
 	struct queue_seal *seal, **seal_end; /* what the texts below point to */
 	size_t nseal;
 	const struct front_seal *s; /* the last, which counts */
+	bool brought;              /* the content is in it, and not (yet) in a file */
 	struct spool_rcpt *rcpt;
 	size_t nrcpt;
 	/* through */

@@ -190,7 +190,13 @@ tell_send(struct queue *q, struct queue_send *s)
 		out.size = f->size;
 		out.eight = f->eight;
 		out.utf8 = f->utf8;
-		fd = spool_arrival_reader(s->mail->a);
+		if (s->mail->brought) {
+			out.content = f->content;
+			out.ncontent = f->ncontent;
+			fd = -1;
+		} else {
+			fd = spool_arrival_reader(s->mail->a);
+		}
 	} else {
 		const struct spool_message *m = s->of->m;
 
@@ -206,15 +212,16 @@ tell_send(struct queue *q, struct queue_send *s)
 		out.utf8 = m->env.smtputf8;
 		fd = spool_claim_reader(s->of->c);
 	}
-	if (fd < 0)
+	if (fd < 0 && !out.ncontent)
 		return fd;
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct spool_rcpt *r = &of[s->which[i]];
 
 		out.rcpt[i] = (struct relay_rcpt){r->address, r->notify, r->orcpt, by_auth(q, s->relay, r->address)};
 	}
-	err = ipc_send(q->opt->relay, RELAY_SEND, 0, &relay_ask_shape[RELAY_SEND], &out, &fd, 1);
-	close(fd);
+	err = ipc_send(q->opt->relay, RELAY_SEND, 0, &relay_ask_shape[RELAY_SEND], &out, &fd, fd >= 0);
+	if (fd >= 0)
+		close(fd);
 	return err;
 }
 

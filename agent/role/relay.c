@@ -255,7 +255,7 @@ send_message(struct relay *r, struct ipc_in *in)
 
 	if (err)
 		return err;
-	if (c->fd < 0) {
+	if (c->fd < 0 && !c->s->ncontent) {
 		relay_claim_over(r, c, RELAY_DEFERRED, 0, "the content did not come along");
 	} else if (relay_claim_open(c) == c->s->nrcpt) {
 		relay_claim_over(r, c, RELAY_DEFERRED, 0, "there is no recipient");

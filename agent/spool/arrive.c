@@ -29,11 +29,10 @@ fits(struct spool *s, uint64_t more)
 }
 
 int
-spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out)
+spool_arrive_later(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out)
 {
 	uint64_t us = now * 1000;
 	struct spool_arrival *a;
-	char name[SPOOL_NAME];
 	int r;
 
 	s->now = now;
@@ -58,13 +57,7 @@ spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival 
 	a->room = size + SPOOL_STEP;
 	memset(a->run, 0, FORM_FRONT);
 	a->nrun = FORM_FRONT;
-	new_name(a, name);
-	a->fd = io_open(s->queue, name, O_RDWR | O_CREAT | O_EXCL);
-	if (a->fd < 0) {
-		r = a->fd;
-		free(a);
-		return r;
-	}
+	a->fd = -1;
 	s->last_id = a->id;
 	s->arrivals++;
 	s->count++;
@@ -72,6 +65,40 @@ spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival 
 	s->promised += size;
 	*out = a;
 	return 0;
+}
+
+int
+spool_arrival_open(struct spool_arrival *a)
+{
+	char name[SPOOL_NAME];
+	int fd;
+
+	if (a->fd >= 0)
+		return 0;
+	if (a->s->found.sick)
+		return -EIO;
+	new_name(a, name);
+	fd = io_open(a->s->queue, name, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return fd;
+	a->fd = fd;
+	return 0;
+}
+
+int
+spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out)
+{
+	struct spool_arrival *a;
+	int r = spool_arrive_later(s, size, now, &a);
+
+	if (r)
+		return r;
+	r = spool_arrival_open(a);
+	if (r)
+		spool_drop_arrival(s, a);
+	else
+		*out = a;
+	return r;
 }
 
 uint64_t
@@ -292,9 +319,11 @@ spool_drop_arrival(struct spool *s, struct spool_arrival *a)
 	/* Cut first: should the name come back, it is no whole message. */
 	if (a->e)
 		(void)io_cut(a->fd, 0);
-	(void)io_unlink(s->queue, name);
-	s->dir_dirty = true;
-	io_close(a->fd);
+	if (a->fd >= 0) {
+		(void)io_unlink(s->queue, name);
+		s->dir_dirty = true;
+		io_close(a->fd);
+	}
 	if (a->e)
 		entry_free(s, a->e);
 	s->bytes -= a->reserved;

@@ -216,6 +216,15 @@ spool_found(const struct spool *s, struct spool_found *f);
 int
 spool_arrive(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out);
 
+/* The same, but for its file: until spool_arrival_open() it has a number and its place among the arrivals, and
+ * can only be dropped. */
+int
+spool_arrive_later(struct spool *s, uint64_t size, uint64_t now, struct spool_arrival **out);
+
+/* Makes its file, where it has none. 0 or errno. */
+int
+spool_arrival_open(struct spool_arrival *a);
+
 uint64_t
 spool_arrival_id(const struct spool_arrival *a);
 
@@ -225,7 +234,7 @@ int
 spool_write(struct spool_arrival *a, const void *p, size_t n);
 
 /* The descriptor of the arriving file and the offset at which content
- * begins: another process may write there instead of spool_write(). */
+ * begins: another process may write there instead of spool_write(). -1: it has no file yet. */
 int
 spool_arrival_fd(const struct spool_arrival *a, uint64_t *offset);
 
