@@ -80,7 +80,7 @@ data(struct front_conn *c)
 	const char *enhanced = "4.3.0", *why = "no memory at the moment; send it again later";
 	char words[FRONT_WORDS];
 
-	if (!front_user_may_send(c->f, c->u)) {
+	if (!c->m.filed && !front_user_may_send(c->f, c->u)) {
 		enhanced = "4.3.2";
 		why = "too many messages are being taken, and some of this user among them; send it again later";
 	} else if (front_msg_data(c)) {

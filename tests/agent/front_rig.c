@@ -156,8 +156,8 @@ name_of(uint64_t id, char out[24])
 static void
 arrive(struct rig *r, const struct front_arrive *a)
 {
-	struct front_arrived t = {.token = a->token, .offset = OFFSET, .err = r->err};
-	struct arrival *x;
+	struct front_arrived t = {.token = a->token, .offset = OFFSET, .err = r->err, .later = a->later};
+	struct arrival *x = r->arrival;
 	char name[24];
 	int fd;
 
@@ -167,12 +167,21 @@ arrive(struct rig *r, const struct front_arrive *a)
 		send_front(r, FRONT_ARRIVED, &t, NULL);
 		return;
 	}
-	x = calloc(1, sizeof *x);
-	must(x != NULL, "memory");
-	*x = (struct arrival){.token = a->token, .id = ++r->id, .open = true, .next = r->arrival, .to = LINE};
-	r->arrival = x;
+	/* one that has its number asks for its file */
+	while (x && x->token != a->token)
+		x = x->next;
+	if (!x) {
+		x = calloc(1, sizeof *x);
+		must(x != NULL, "memory");
+		*x = (struct arrival){.token = a->token, .id = ++r->id, .open = true, .next = r->arrival, .to = LINE};
+		r->arrival = x;
+	}
 	t.id = x->id;
 	name_of(x->id, name);
+	if (a->later) {
+		send_front(r, FRONT_ARRIVED, &t, NULL);
+		return;
+	}
 	fd = openat(r->dirfd, name, O_CREAT | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
 	must(fd >= 0, name);
 	send_front(r, FRONT_ARRIVED, &t, &fd);
@@ -234,12 +243,19 @@ seal(struct rig *r, const struct front_seal *s)
 	if (s->more)
 		return;
 	name_of((*at)->id, name);
+	if (s->ncontent) {
+		int fd = openat(r->dirfd, name, O_CREAT | O_WRONLY | O_EXCL | O_CLOEXEC, 0600);
+
+		must(fd >= 0 && pwrite(fd, s->content, s->ncontent, OFFSET) == (ssize_t)s->ncontent, name);
+		close(fd);
+	}
 	buf_chr(&b, '{');
 	key(&b, "tell", "seal");
 	key(&b, "id", name);
 	num(&b, "size", s->size);
 	num(&b, "offset", OFFSET);
 	num(&b, "through", s->through);
+	num(&b, "brought", s->ncontent);
 	key(&b, "application", s->application);
 	key(&b, "unit", s->unit);
 	num(&b, "uid", s->uid);

@@ -693,6 +693,30 @@ def windows():
         r.same("the first goes through", (first["through"], first["not_before"]), (1, 0))
         r.same("the second in an hour", (second["through"], 3590 < second["not_before"] - now < 3610), (0, True))
         c.close()
+    with front(settings(sub="mode: through")) as f, \
+            r.part("mode: through: a small content comes with its seal, a larger one by a file"):
+        for size, options, brought in ((100, "", True), (12000, "", True), (13700, "", True), (15000, "", False),
+                                       (300000, "", False), (100, " SIZE=100000", False)):
+            c = Client(f.port)
+            body = ("y" * 70 + "\n") * (size // 72)
+            r.same(f"{size} bytes", c.message(PLAIN.split("Message-ID")[0] + "\n" + body, options=options)[0], "250")
+            c.close()
+            seal = f.until("seal")
+            text = f.content(seal).decode()
+            r.same("is brought", seal["brought"], seal["size"] if brought else 0)
+            r.same("it is whole", (len(text), text.endswith("\r\n\r\n" + body.replace("\n", "\r\n"))), (seal["size"], True))
+            r.same("by its number", (f" id {seal['id']}" in text, f"Message-ID: <{seal['id']}" in text), (True, True))
+        c = Client(f.port)
+        c.begin()
+        c.send("not yet whole")
+        c.close()
+        f.until("drop")
+        r.same("nothing sealed of one that is left", f.seals(0.1), [])
+        f.say("errno 28")
+        c = Client(f.port)
+        r.same("no room", c.message(PLAIN)[1][:9], "452 4.3.1")
+        c.close()
+        f.say("errno 0")
     with front(settings(app="limits: [{recipients: 2, per: message, over: defer}]")) as f, \
             r.part("recipients past a limit are deferred one by one (RFC 5321 4.5.3.1.10)"):
         c = Client(f.port)

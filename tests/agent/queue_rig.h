@@ -225,7 +225,7 @@ rig_free(struct rig *r)
 static inline int
 rig_arrive(struct rig *r, uint64_t size, int *fd, uint64_t *offset, uint64_t *id)
 {
-	struct front_arrive a = {++r->token, size};
+	struct front_arrive a = {++r->token, size, 0};
 	struct rig_in m = {0};
 	const struct front_arrived *t;
 	int err;
@@ -242,12 +242,29 @@ rig_arrive(struct rig *r, uint64_t size, int *fd, uint64_t *offset, uint64_t *id
 	return err;
 }
 
+/* Begins a message that has a number, and no file yet. */
+static inline uint64_t
+rig_arrive_later(struct rig *r)
+{
+	struct front_arrive a = {++r->token, 0, 1};
+	struct rig_in m = {0};
+	const struct front_arrived *t;
+	uint64_t id;
+
+	CHECK(!ipc_send_wait(r->front, FRONT_ARRIVE, 0, &front_ask_shape[FRONT_ARRIVE], &a, NULL, 0, 10000));
+	t = rig_wait(r->front, front_tell_shape, FRONT_ARRIVED, 20000, &m);
+	CHECK(t && t->token == a.token && !t->err && t->later && !m.in.nfd);
+	id = t->id;
+	ipc_free(&m.in);
+	return id;
+}
+
 /* What a message is sent with. */
 struct rig_mail {
 	const char *content;
 	const char *from, *notify, *ret;
 	const char *to[4];
-	bool through;
+	bool through, brings;      /* brings: its content comes with the seal */
 	uint64_t not_before;
 };
 
@@ -265,9 +282,15 @@ rig_mail(struct rig *r, const struct rig_mail *w)
 	uint64_t offset, id;
 	int fd;
 
-	CHECK(!rig_arrive(r, s.size, &fd, &offset, &id));
-	CHECK(pwrite(fd, text, s.size, (off_t)offset) == (ssize_t)s.size);
-	close(fd);
+	if (w->brings) {
+		id = rig_arrive_later(r);
+		s.content = (const uint8_t *)text;
+		s.ncontent = (uint32_t)s.size;
+	} else {
+		CHECK(!rig_arrive(r, s.size, &fd, &offset, &id));
+		CHECK(pwrite(fd, text, s.size, (off_t)offset) == (ssize_t)s.size);
+		close(fd);
+	}
 	s.token = r->token;
 	for (; s.nrcpt < 4 && w->to[s.nrcpt]; s.nrcpt++)
 		to[s.nrcpt] = (struct front_rcpt){w->to[s.nrcpt],
@@ -300,7 +323,14 @@ rig_content_of(struct rig_in *m)
 	const struct relay_send *s = m->body;
 	char *p = malloc((size_t)s->size + 1);
 
-	CHECK(p && m->in.nfd == 1 && m->in.fd[0] >= 0);
+	CHECK(p);
+	if (s->ncontent) {
+		CHECK(s->ncontent == s->size && !m->in.nfd);
+		memcpy(p, s->content, s->ncontent);
+		p[s->size] = 0;
+		return p;
+	}
+	CHECK(m->in.nfd == 1 && m->in.fd[0] >= 0);
 	CHECK(pread(m->in.fd[0], p, (size_t)s->size, (off_t)s->offset) == (ssize_t)s->size);
 	p[s->size] = 0;
 	/* who reads it has no right to change it */

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -912,6 +914,113 @@ no_250_before_the_sync_and_accepting_goes_on_meanwhile(void **state)
 }
 
 static void
+through_a_content_that_comes_with_the_seal_needs_no_file(void **state)
+{
+	static const struct rig_mail w = {.to = {"b@example.com"}, .through = true, .brings = true};
+	struct rig_in m = {0}, s = {0};
+	struct dirent *e;
+	unsigned files = 0;
+	char path[PATH_MAX], *c;
+	DIR *d;
+
+	(void)state;
+	goes_through(&w, &s, 1);
+	snprintf(path, sizeof path, "%s/queue", g.path);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)))
+		files += e->d_name[0] != '.';
+	closedir(d);
+	assert_int_equal(files, 0);
+	c = rig_content_of(&s);
+	assert_string_equal(c, rig_content);
+	free(c);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "2.0.0 ok");
+	assert_int_equal(rig_settled(&g, &m)->delivered, 1);
+	/* not answered, it is in the spool before its 250, whole */
+	goes_through(&w, &s, 1);
+	rig_result(&g, s.body, RELAY_DEFERRED, 451, "4.3.0 later");
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_int_equal(in_the_queue(), 1);
+	assert_non_null(rig_send(&g, 5000, &s));
+	c = rig_content_of(&s);
+	assert_string_equal(c, rig_content);
+	free(c);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+through_a_content_that_was_brought_is_in_its_report(void **state)
+{
+	static const struct rig_mail w = {.to = {"b@example.com", "c@example.com"}, .ret = "FULL", .through = true,
+		.brings = true};
+	struct rig_in m = {0}, s = {0};
+	char *c;
+
+	(void)state;
+	goes_through(&w, &s, 1);
+	const struct relay_send *x = s.body;
+	struct relay_fate_of f[2] = {{RELAY_DELIVERED, 250, "2.0.0 ok"}, {RELAY_FAILED, 550, "5.1.1 no such user"}};
+	struct relay_result t = {.claim = x->claim, .connected = 1, .dsn = 1, .peer = "192.0.2.1:587", .tls = "",
+		.cipher = "", .rcpt = f, .nrcpt = 2};
+	assert_int_equal(ipc_send(g.relay, RELAY_RESULT, 0, &relay_tell_shape[RELAY_RESULT], &t, NULL, 0), 0);
+	assert_int_equal(rig_settled(&g, &m)->code, 250);
+	assert_non_null(rig_send(&g, 5000, &s));
+	c = rig_content_of(&s);
+	assert_non_null(strstr(c, "no such user"));
+	assert_non_null(strstr(c, "Hello."));
+	free(c);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "ok");
+	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+a_message_that_outgrows_its_seal_gets_its_file(void **state)
+{
+	struct front_arrive a;
+	struct front_rcpt to = {"b@example.com", "one", "", ""};
+	struct front_seal f = {.size = strlen(rig_content), .through = 1, .application = "", .unit = "", .uid = 1000,
+		.from = "a@example.org", .envid = "", .ret = "", .note = "a test", .rcpt = &to, .nrcpt = 1};
+	struct rig_in m = {0}, s = {0};
+	const struct front_arrived *t;
+	uint64_t id;
+	char *c;
+	int fd;
+
+	(void)state;
+	id = rig_arrive_later(&g);
+	a = (struct front_arrive){g.token, 0, 0};
+	assert_int_equal(ipc_send(g.front, FRONT_ARRIVE, 0, &front_ask_shape[FRONT_ARRIVE], &a, NULL, 0), 0);
+	t = rig_wait(g.front, front_tell_shape, FRONT_ARRIVED, 20000, &m);
+	assert_true(t && t->token == a.token && !t->err && !t->later);
+	assert_true(t->id == id);
+	fd = ipc_take(&m.in, 0);
+	assert_true(fd >= 0);
+	assert_true(pwrite(fd, rig_content, f.size, (off_t)t->offset) == (ssize_t)f.size);
+	close(fd);
+	f.token = a.token;
+	assert_int_equal(ipc_send(g.front, FRONT_SEAL, 0, &front_ask_shape[FRONT_SEAL], &f, NULL, 0), 0);
+	assert_non_null(rig_send(&g, 5000, &s));
+	c = rig_content_of(&s);
+	assert_string_equal(c, rig_content);
+	free(c);
+	rig_result(&g, s.body, RELAY_DELIVERED, 250, "2.0.0 ok");
+	assert_int_equal(rig_settled(&g, &m)->delivered, 1);
+	/* one whose number alone was asked for is given up without a trace */
+	rig_arrive_later(&g);
+	struct front_drop d = {g.token};
+	assert_int_equal(ipc_send(g.front, FRONT_DROP, 0, &front_ask_shape[FRONT_DROP], &d, NULL, 0), 0);
+	assert_true(rig_empty(&g, 5000));
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
 through_a_delivery_takes_no_sync(void **state)
 {
 	struct rig_in m = {0}, s = {0};
@@ -1125,6 +1234,9 @@ main(void)
 		T(many_messages_share_few_commits),
 		T(no_250_before_the_sync_and_accepting_goes_on_meanwhile),
 		T(through_a_delivery_takes_no_sync),
+		T(through_a_content_that_comes_with_the_seal_needs_no_file),
+		T(through_a_content_that_was_brought_is_in_its_report),
+		T(a_message_that_outgrows_its_seal_gets_its_file),
 		T(a_failed_sync_is_a_451_and_the_role_recovers_alone),
 		T(who_fails_while_a_report_is_being_made_gets_one_of_his_own),
 		T(people_hold_release_drop_and_list),
