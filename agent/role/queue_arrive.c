@@ -159,7 +159,7 @@ arrive(struct queue *q, const struct front_arrive *f)
 		m->err = spool_arrival_open(m->a);
 		q->count.failed += m->err != 0;
 		line_up(q, m);
-		return;
+		return 0;
 	}
 	queue_mail_free(q, m);
 	m = queue_room(1, sizeof *m);
