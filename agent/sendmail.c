@@ -651,7 +651,8 @@ static int
 speak(struct mail *m)
 {
 	static char run[RUN];
-	struct pollfd f[2] = {{STDIN_FILENO, POLLIN, 0}, {0, POLLIN, 0}};
+	struct pollfd f[2] = {{-1, POLLIN, 0}, {0, POLLIN, 0}};
+	bool greeted = false;
 
 	f[1].fd = m->fd = dial();
 	for (;;) {
@@ -663,6 +664,10 @@ speak(struct mail *m)
 			k = recv(m->fd, run, sizeof run, 0);
 			if (k <= 0)
 				return EX_OK;
+			/* who speaks before the greeting is cut off, and a program need not wait for it */
+			if (!greeted)
+				f[0].fd = STDIN_FILENO;
+			greeted = true;
 			for (ssize_t at = 0, w; at < k; at += w)
 				if ((w = write(STDOUT_FILENO, run + at, (size_t)(k - at))) <= 0)
 					return EX_IOERR;

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -161,9 +162,31 @@ def options(d):
     verdict(all(f'  -{x}' in out for x in 'tifrFbNRVBqvo'), '--help tells the options', out)
 
 
+def bs_waits_for_the_greeting(d):
+    """A program may write all it has to say at once: what came before the greeting would be cut off."""
+    path, early = os.path.join(d, 's'), []
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+        s.listen()
+        p = subprocess.Popen([PROGRAM, '-bs'], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             env={**os.environ, 'MAILREEVE_SUBMISSION': path})
+        p.stdin.write(b'QUIT\r\n')
+        p.stdin.close()
+        c, _ = s.accept()
+        early = select.select([c], [], [], 0.5)[0]
+        c.sendall(b'220 h ESMTP\r\n')
+        with c, c.makefile('rb') as f:
+            heard = f.readline()
+            c.sendall(b'221 2.0.0 bye\r\n')
+    said = p.stdout.read()
+    verdict(not early and heard == b'QUIT\r\n' and p.wait(60) == 0 and said == b'220 h ESMTP\r\n221 2.0.0 bye\r\n',
+            '-bs speaks after the greeting', (early, heard, said))
+    os.unlink(path)
+
+
 def main():
     with tempfile.TemporaryDirectory() as d:
-        for part in (statuses, options):
+        for part in (statuses, options, bs_waits_for_the_greeting):
             part(str(pathlib.Path(d)))
     print(f'{passed} passed, {failed} failed')
     return 1 if failed else 0
