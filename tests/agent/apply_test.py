@@ -198,7 +198,7 @@ def healed(r, edit, says):
     nft_pid = p.pid
     _, err = p.communicate('\n'.join(edit) + '\n')
     assert p.returncode == 0, (edit, err)
-    x = r.event('healed', 'heal-failed', timeout=15)
+    x = r.event('healed', 'heal-failed')
     drift = [e for e in r.events[n:] if e['kind'] == 'drift']
     assert x['kind'] == 'healed', (edit, x)
     assert drift and re.search(says, drift[0]['what']), (edit, drift)
@@ -289,7 +289,7 @@ def a_damaged_shard_alone_is_made_anew():
         nft('-f', '-', text=f'delete element inet {TABLE} {first} {{ 10.0.0.0 }}\n'
             f'add element inet {TABLE} {first} {{ 10.0.0.9 }}\n'
             f'add element inet {TABLE} {second} {{ 192.0.2.1 }}\n')
-        x = r.event('healed', 'heal-failed', timeout=20)
+        x = r.event('healed', 'heal-failed')
         assert x['kind'] == 'healed', x
         r.quiet(2)                         # the one whose count is the same is found in its turn
         c = r.check()
@@ -457,13 +457,14 @@ def a_program_that_keeps_at_it_is_met_with_patience():
         for i in range(3):
             nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
             r.event('healed')
+        began = time.monotonic()
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
         x = r.event('backs-off')
         assert x['us'] == 1000000 and x['times'] == 4 and x['program'] == 'nft', x
         assert 'healed in 1 second, or by `mailreevectl resume`' in r.events[-2]['what'], r.events[-2:]
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
-        y = r.event('healed', timeout=5)
-        assert 0.9 < y['when'] - x['when'] < 2, (x, y)
+        y = r.event('healed')
+        assert y['when'] - began > 0.9, (x, y)
         nft('insert', 'rule', 'inet', TABLE, 'output', 'accept')
         x = r.event('backs-off')
         assert x['us'] == 2000000, x
@@ -506,7 +507,7 @@ def others_changes_are_named_and_left_alone():
                           ('chain inet foreign c { policy drop; }', 'chain c of table inet foreign changed'),
                           ('delete table ip new', 'table ip new deleted')):
             nft(*cmd.split(' '))
-            x = r.event('foreign', timeout=5)
+            x = r.event('foreign')
             assert says in x['what'] and x['program'] == 'nft' and x['pid'], (cmd, x)
         nft('add', 'element', 'inet', 'foreign', 's', '{ 203.0.113.0/24 }')
         assert not [e for e in r.quiet(1.3) if e['kind'] == 'foreign'], r.events

@@ -8,6 +8,8 @@ import subprocess
 import threading
 import time
 
+LONG = 60                      # seconds, for what surely comes: on a busy machine it takes its time
+
 HEAD = """mailreeve: 1
 name: front-test
 contact: postmaster@example.org
@@ -82,14 +84,14 @@ class Front:
         self.p.stdin.write(line + "\n")
         self.p.stdin.flush()
 
-    def next(self, timeout=10):
+    def next(self, timeout=LONG):
         x = self.lines.get(timeout=timeout)
         if x is None:
             raise AssertionError("front_rig has ended: " + self.said())
         self.told.append(x)
         return x
 
-    def until(self, kind, timeout=10):
+    def until(self, kind, timeout=LONG):
         """The next thing of that kind."""
         end = time.monotonic() + timeout
         while True:
@@ -110,8 +112,16 @@ class Front:
             out.append(x)
         return out
 
-    def seals(self, seconds=0.3):
-        return [x for x in self.quiet(seconds) if x.get("tell") == "seal"]
+    def so_far(self):
+        """What has been told up to now: a question that is asked now is answered behind it."""
+        self.say("count")
+        out = []
+        while (x := self.next()).get("tell") != "counted":
+            out.append(x)
+        return out
+
+    def seals(self):
+        return [x for x in self.so_far() if x.get("tell") == "seal"]
 
     def content(self, seal):
         return (self.dir / seal["id"]).read_bytes()[seal["offset"]:]
@@ -138,14 +148,14 @@ class Front:
         return self.end()
 
     def end(self):
-        end = time.monotonic() + 20
+        end = time.monotonic() + LONG
         last = {}
         while time.monotonic() < end:
-            x = self.lines.get(timeout=20)
+            x = self.lines.get(timeout=LONG)
             if x is None:
                 break
             last = x if "end" in x else last
-        self.p.wait(10)
+        self.p.wait(LONG)
         self.log.close()
         return last.get("end"), last.get("signal")
 
@@ -173,7 +183,7 @@ class Client:
             self.s.connect(where)
         else:
             self.s = socket.create_connection(("127.0.0.1", where))
-        self.s.settimeout(10)
+        self.s.settimeout(LONG)
         self.got = b""
         self.greeting = self.reply() if greet else None
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+import queue
 import random
 import smtplib
 import subprocess
@@ -248,7 +249,7 @@ def verdicts():
             r.same(f"{what}: words", words in got[1], True, got[1])
             r.same(f"{what}: whom to ask", "; contact postmaster@example.org" in got[1], True, got[1])
             c.close()
-            r.same(f"{what}: nothing sealed", f.seals(0.1), [])
+            r.same(f"{what}: nothing sealed", f.seals(), [])
 
         refusal("the envelope sender", "550 5.7.1", sender="x@elsewhere.example", words="postmaster@example.org")
         refusal("the From field", "550 5.7.1", PLAIN.replace("a@example.org", "x@elsewhere.example"),
@@ -370,7 +371,7 @@ def smuggling():
                 r.same(f"{name}: one reply for all of it", got[1][:9], "550 5.6.0" if bare else "250 2.0.0")
                 r.same(f"{name}: the session goes on", c.say("NOOP")[0], "250")
                 c.close()
-                seals = ([] if bare else [f.until("seal")]) + f.seals(0.05)
+                seals = f.seals()
                 r.same(f"{name}: messages", [x["from"] for x in seals], [] if bare else ["a@example.org"])
         left = [x.name for x in f.dir.iterdir() if x.name.isdigit() or len(x.name) == 16]
         r.same("of what was refused no file is left", len(left), 9)
@@ -397,7 +398,7 @@ def early():
         c.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n")
         r.same("behind DATA", [c.reply()[0] for _ in range(3)], ["250", "250", "554"])
         c.close()
-        r.same("nothing sealed", f.seals(0.1), [])
+        r.same("nothing sealed", f.seals(), [])
 
 
 def pipelined():
@@ -413,7 +414,7 @@ def pipelined():
             r.same("taken", c.reply()[0], "250")
         r.same("QUIT", c.reply()[0], "221")
         r.same("the end", c.reply(), None)
-        r.same("all of them", len(f.seals(0.5)), 50)
+        r.same("all of them", len(f.seals()), 50)
 
 
 # ---- the queue -------------------------------------------------------------------------------------------
@@ -422,21 +423,21 @@ def queue_answers():
     with front() as f, r.part("what the queue says is what the program is told"):
         c = Client(f.port)
         f.say("answer 550 5.1.1 the relay says: no such user")
+        f.so_far()
         r.same("a relay's 550", c.message(PLAIN)[1], "550 5.1.1 the relay says: no such user")
         f.say("answer 250 2.0.0 delivered")
         f.say("errno 28")
-        time.sleep(0.2)
+        f.so_far()
         r.same("no space: 452", c.message(PLAIN)[1][:9], "452 4.3.1")
         f.say("errno 90")
-        time.sleep(0.2)
+        f.so_far()
         r.same("too large for the queue: 552", c.message(PLAIN)[1][:9], "552 5.3.4")
         f.say("errno 5")
-        time.sleep(0.2)
+        f.so_far()
         r.same("the machine failed: 451", c.message(PLAIN)[1][:9], "451 4.3.0")
         f.say("errno 0")
         f.say("hold")
-        time.sleep(0.2)
-        f.quiet(0.1)
+        f.so_far()
         c.begin()
         c.send(PLAIN.replace("\n", "\r\n").encode() + b".\r\nNOOP\r\n")
         r.same("sealed", f.until("seal")["from"], "a@example.org")
@@ -451,9 +452,9 @@ def queue_answers():
         c.send(PLAIN.replace("\n", "\r\n").encode() + b".\r\n")
         f.until("seal")
         c.close()
-        time.sleep(0.2)
+        f.so_far()
         f.say("go")
-        time.sleep(0.2)
+        f.so_far()
         c = Client(f.port)
         r.same("a client that has gone takes nobody along", c.message(PLAIN)[0], "250")
         c.begin()
@@ -464,7 +465,7 @@ def queue_answers():
         c = Client(f.port)
         to = [f"{'x' * 60}{i}@{'y' * 60}.example.com" for i in range(600)]
         r.same("600 recipients in several seals", c.message(PLAIN, to=to)[0], "250")
-        seal = [x for x in f.quiet(0.5) if x.get("tell") == "seal"][-1]
+        seal = [x for x in f.so_far() if x.get("tell") == "seal"][-1]
         r.same("all are there, in order", [x["address"] for x in seal["to"]], to)
         c.close()
     with front(settle_ms=300) as f, r.part("a queue that is silent is a deferral, at the end of a message, too"):
@@ -628,16 +629,16 @@ def names():
         r.same("a host within the institution", mail("a@host.inst.example"), "550 5.1.8")
         r.same("none", mail("a@none.example"), "550 5.1.8")
         r.same("DNS fails", mail("a@broken.example"), "451 4.4.3")
-        f.quiet(0.1)
+        f.so_far()
         r.same("again", mail("a@mx.example"), "250 2.1.0")
-        r.same("is remembered", [x for x in f.quiet(0.2) if x.get("tell") == "resolve"], [])
+        r.same("is remembered", [x for x in f.so_far() if x.get("tell") == "resolve"], [])
         c = Client(f.port)
         got = c.begin(sender="a@mx.example", to=["x@host.inst.example", "y@mx.example"])
         r.same("a recipient's host name", [x[1][:9] for x in got[2:4]], ["550 5.1.2", "250 2.1.5"])
         c.close()
         begun = time.monotonic()
         r.same("no answer defers", mail("a@slow.example"), "451 4.4.3")
-        r.same("after five seconds", 4 < time.monotonic() - begun < 9, True)
+        r.same("not before five seconds", time.monotonic() - begun > 4, True)
 
 
 # ---- policies and windows -----------------------------------------------------------------------------------
@@ -673,8 +674,12 @@ def windows():
             r.same("the third, and the fourth is over", [c.message(PLAIN)[1][:9] for _ in range(2)],
                    ["250 2.0.0", "451 4.7.1"])
             c.close()
-            f.quiet(0.2)
-            f.until("keep", 15)
+            # one that was told among these may be of before: then there is another, or it was the last
+            kept = any(x.get("tell") == "keep" for x in f.so_far())
+            try:
+                f.until("keep", 15 if kept else LONG)
+            except queue.Empty:
+                r.same("it is kept", kept, True)
             os.kill(f.pid, 9)
             f.p.stdin.close()
             f.end()

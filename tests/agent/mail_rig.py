@@ -15,7 +15,7 @@ import threading
 import time
 
 import parent_rig as rig
-from parent_rig import Agent, wait_for
+from parent_rig import LONG, Agent, wait_for
 
 PORT = 587
 
@@ -197,7 +197,7 @@ def message(ident, sender='a@example.org', to='b@example.net'):
             f'Date: Sun, 22 Nov 2026 00:00:00 +0000\r\n\r\nhello\r\n')
 
 
-def send(ident, sender='a@example.org', to='b@example.net', host='localhost', timeout=30):
+def send(ident, sender='a@example.org', to='b@example.net', host='localhost', timeout=LONG):
     """The reply to the content: (code, text). Raises what smtplib raises."""
     to = [to] if isinstance(to, str) else to
     with smtplib.SMTP(host, PORT, timeout=timeout, local_hostname='localhost') as s:

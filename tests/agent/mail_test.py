@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mail_rig  # noqa: E402
 import parent_rig as rig  # noqa: E402
 from mail_rig import MailAgent, Relay, as_user, can_send, send  # noqa: E402
-from parent_rig import verdict, wait_for  # noqa: E402
+from parent_rig import LONG, verdict, wait_for  # noqa: E402
 
 DAEMON, CTL, SENDMAIL = (os.path.abspath(x) for x in sys.argv[1:4])
 WWW_DATA = 33
@@ -36,7 +36,7 @@ def agent(mode='spool', **kw):
     return a
 
 
-def delivered(relay, idents, seconds=20):
+def delivered(relay, idents, seconds=LONG):
     """Whether each of them came, after a while."""
     return wait_for(lambda: set(idents) <= set(relay.ids()), seconds, 0.1)
 
@@ -60,7 +60,7 @@ def three_programs_send_through_localhost_587():
     a = agent().begin()
     code, text = send('<smtplib@test>')
     verdict(code == 250, 'smtplib', text)
-    with smtplib.SMTP('::1', 587, timeout=10) as s:
+    with smtplib.SMTP('::1', 587, timeout=LONG) as s:
         verdict(s.ehlo()[0] == 250, 'over IPv6')
     if shutil.which('swaks'):
         r = subprocess.run(['swaks', '--server', 'localhost:587', '--from', 'a@example.org', '--to', 'b@example.net',
@@ -72,7 +72,7 @@ def three_programs_send_through_localhost_587():
                        input='From: a@example.org\nTo: b@example.net\nMessage-ID: <sendmail@test>\n\nhello\n')
     verdict(r.returncode == 0, 'mailreeve-sendmail', r)
     verdict(delivered(relay, ['<smtplib@test>', '<sendmail@test>']), 'delivered', relay.ids())
-    verdict(wait_for(lambda: a.queue() == 0, 10), 'and nothing is left', a.status())
+    verdict(wait_for(lambda: a.queue() == 0), 'and nothing is left', a.status())
     verdict(len(relay.ids()) == len(set(relay.ids())), 'each once', relay.ids())
     m = a.ctl('metrics').out
     verdict('mailreeve_mail_up 1\n' in m and re.search(r'mailreeve_mail_accepted_total [23]\n', m), 'metrics', m)
@@ -103,14 +103,14 @@ def direct_port_25_is_refused_by_the_same_policy():
                   'link set d1 up'):
         subprocess.run(['ip', *words.split()], check=True)
     s = socket.socket()
-    s.settimeout(2)
+    s.settimeout(LONG)
     try:
         s.connect(('192.0.2.9', 25))
         said = 'connected'
     except OSError as e:
         said = type(e).__name__
     verdict(said in ('ConnectionRefusedError', 'PermissionError', 'ConnectionResetError'), 'at once', said)
-    verdict(wait_for(lambda: '192.0.2.9:25' in a.ctl('attempts').out, 5, 0.1), 'and told', a.ctl('attempts'))
+    verdict(wait_for(lambda: '192.0.2.9:25' in a.ctl('attempts').out, LONG, 0.1), 'and told', a.ctl('attempts'))
     a.end()
     relay.stop()
 
@@ -138,7 +138,7 @@ def in_mode_through_the_relays_word_is_the_programs():
     verdict(code == 550 and 'nobody of that name' in text, 'a 550 of the relay', (code, text))
     code, text = send('<taken@test>')
     verdict(code == 250 and relay.ids() == ['<taken@test>'], 'a 250 when the relay has it', (code, text, relay.ids()))
-    verdict(a.queue() == 0, 'nothing waits', a.status())
+    verdict(wait_for(lambda: a.queue() == 0), 'nothing waits', a.status())
     relay.stop()
     code, text = send('<later@test>')
     verdict(code == 250, 'kept when the relay is down', (code, text))
@@ -159,7 +159,7 @@ def people_see_and_move_the_queue():
     verdict(len(rows) == 3 and all('smart' in r for r in rows), 'a line each', rows)
     idents = [r.split()[0] for r in rows]
     # not held while the relay is being tried
-    verdict(wait_for(lambda: a.ctl('queue', 'list').out.count(' pending ') == 3, 20, 0.1), 'they wait', rows)
+    verdict(wait_for(lambda: a.ctl('queue', 'list').out.count(' pending ') == 3, LONG, 0.1), 'they wait', rows)
     r = a.ctl('queue', 'show', idents[0])
     verdict(r.status == 0 and 'a@example.org' in r.out and 'Message-ID: <q0@test>' in r.out, 'show', r)
     verdict(a.ctl('queue', 'list', '--json').out.count('"id"') == 3, 'as JSON', a.ctl('queue', 'list', '--json'))
@@ -250,7 +250,7 @@ def killed_in_turn(mode):
         deaths += 1
         verdict(wait_for(lambda: a.status()['mail']['restarts'] >= deaths and a.mail_up(), 90, 0.2),
                 f'{role}: started again', a.said()[-2000:])
-        verdict(wait_for(can_send, 20, 0.1), f'{role}: mail is taken again', a.said()[-2000:])
+        verdict(wait_for(can_send, LONG, 0.1), f'{role}: mail is taken again', a.said()[-2000:])
     stop.set()
     for t in threads:
         t.join(30)
@@ -306,7 +306,7 @@ def a_full_disk_refuses_for_now_and_recovers():
     code, text = send('<full@test>')
     verdict(code in (451, 452), 'full: for now, not for good', (code, text))
     (disk / 'filler').unlink()
-    verdict(wait_for(lambda: send('<after@test>')[0] == 250, 20, 0.5), 'it recovers alone', a.said())
+    verdict(wait_for(lambda: send('<after@test>')[0] == 250, LONG, 0.5), 'it recovers alone', a.said())
     verdict(delivered(relay, ['<before@test>', '<after@test>']) and '<full@test>' not in relay.ids(), 'delivered',
             relay.ids())
     a.end()
@@ -325,13 +325,13 @@ def another_policy_takes_queued_mail_along():
     other = Relay(2526, '127.0.0.2').start()
     a.write_mail(via='other')
     verdict(a.ctl('apply').status == 0, 'another policy')
-    verdict(wait_for(lambda: send('<new@test>')[0] == 250 and '<new@test>' in other.ids(), 20, 0.5),
+    verdict(wait_for(lambda: send('<new@test>')[0] == 250 and '<new@test>' in other.ids(), LONG, 0.5),
             'new mail goes another way', a.said())
     verdict(flushed(a, other, idents), 'and so does what was queued', (missing(other, idents), a.said()))
     verdict(a.ctl('rollback').status == 0, 'rollback')
     time.sleep(1)
     relay = Relay(2525).start()
-    verdict(wait_for(lambda: send('<old@test>')[0] == 250 and '<old@test>' in relay.ids(), 20, 0.5),
+    verdict(wait_for(lambda: send('<old@test>')[0] == 250 and '<old@test>' in relay.ids(), LONG, 0.5),
             'back to the first relay', a.said())
     a.end()
     relay.stop()
@@ -365,12 +365,12 @@ def without_a_submission_no_role_runs():
     verdict(not {'front', 'queue', 'relay'} & set(a.roles()), 'none runs', a.roles())
     verdict('no `submission:`' in a.ctl('status').out and a.ctl('queue', 'list').status == 1, 'said', a.ctl('status'))
     a.write_mail()
-    verdict(a.ctl('apply').status == 0 and wait_for(can_send, 10, 0.1), 'they begin with a policy that has one', a.said())
+    verdict(a.ctl('apply').status == 0 and wait_for(can_send, LONG, 0.1), 'they begin with a policy that has one', a.said())
     verdict((a.run / 'submission.sock').stat().st_mode & 0o777 == 0o666, 'the socket is for everybody')
     a.write(25)
-    verdict(a.ctl('apply').status == 0 and wait_for(lambda: not {'front', 'queue', 'relay'} & set(a.roles()), 20, 0.1),
+    verdict(a.ctl('apply').status == 0 and wait_for(lambda: not {'front', 'queue', 'relay'} & set(a.roles()), LONG, 0.1),
             'and end with one that has none', a.roles())
-    verdict(wait_for(lambda: not can_send() and not (a.run / 'submission.sock').exists(), 5), 'nothing listens')
+    verdict(wait_for(lambda: not can_send() and not (a.run / 'submission.sock').exists()), 'nothing listens')
     a.end()
 
 
@@ -378,15 +378,15 @@ def a_port_in_use_is_named_and_rules_stay():
     taken = socket.create_server(('127.0.0.1', 587))
     a = agent()
     a.start()
-    verdict(wait_for(lambda: '127.0.0.1 port 587' in a.status()['mail']['trouble'], 10, 0.1), 'named', a.status())
+    verdict(wait_for(lambda: '127.0.0.1 port 587' in a.status()['mail']['trouble'], LONG, 0.1), 'named', a.status())
     r = a.ctl('status')
     verdict(r.status == 1 and 'another program listens there' in r.out, 'in words', r)
     verdict('127.0.0.1 port 587' in a.said(), 'in the log', a.said())
     verdict(rig.refused_ports() == {25} and a.status()['in_force'], 'rules are in force')
-    with smtplib.SMTP('::1', 587, timeout=10) as s:
+    with smtplib.SMTP('::1', 587, timeout=LONG) as s:
         verdict(s.ehlo()[0] == 250, 'the other address is listened at')
     taken.close()
-    verdict(wait_for(lambda: a.status()['mail']['listens'] == ['127.0.0.1', '::1'] and can_send(), 30, 0.3),
+    verdict(wait_for(lambda: a.status()['mail']['listens'] == ['127.0.0.1', '::1'] and can_send(), LONG, 0.3),
             'taken when it is free', a.said())
     a.end()
 
@@ -400,7 +400,7 @@ def the_mail_roles_as_a_unit_of_their_own():
             'os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid())); os.execv(sys.argv[2], sys.argv[2:])')
     a = agent(options=['--mail-apart'])
     a.start()
-    verdict(wait_for(lambda: 'mailreeve-mail.service does not run' in a.status()['mail']['why'], 10, 0.1), 'said',
+    verdict(wait_for(lambda: 'mailreeve-mail.service does not run' in a.status()['mail']['why'], LONG, 0.1), 'said',
             a.status())
     verdict(a.ctl('status').status == 1, 'that is amiss')
     fds = [s.fileno() for s in given]
@@ -411,7 +411,7 @@ def the_mail_roles_as_a_unit_of_their_own():
         return subprocess.Popen([sys.executable, '-c', code, ','.join(map(str, fds)), DAEMON, '--mail-starter', '--run',
                                  str(a.run)], stderr=open(a.log, 'a'), close_fds=False)
     u = unit()
-    verdict(wait_for(lambda: a.mail_up() and can_send(), 15, 0.1), 'it starts them', a.said())
+    verdict(wait_for(lambda: a.mail_up() and can_send(), LONG, 0.1), 'it starts them', a.said())
     verdict(not {'front', 'queue', 'relay'} & set(a.roles()), 'none is of the rules\' unit', a.roles())
     idents = [f'<apart{i}@test>' for i in range(10)]
     for x in idents[:5]:
@@ -419,14 +419,14 @@ def the_mail_roles_as_a_unit_of_their_own():
     verdict(delivered(relay, idents[:5]), 'delivered', a.said())
     u.kill()
     u.wait()
-    verdict(wait_for(lambda: not a.mail_up(), 10, 0.1) and a.status()['in_force'], 'it dies: rules stay', a.said())
+    verdict(wait_for(lambda: not a.mail_up(), LONG, 0.1) and a.status()['in_force'], 'it dies: rules stay', a.said())
     u = unit()
-    verdict(wait_for(lambda: a.mail_up() and can_send(), 30, 0.1), 'and starts again', a.said())
+    verdict(wait_for(lambda: a.mail_up() and can_send(), LONG, 0.1), 'and starts again', a.said())
     for x in idents[5:]:
         send(x)
     verdict(flushed(a, relay, idents), 'delivered', missing(relay, idents))
     a.stop()
-    verdict(wait_for(lambda: u.poll() is not None, 10), 'it ends with the agent, for its service manager')
+    verdict(wait_for(lambda: u.poll() is not None), 'it ends with the agent, for its service manager')
     a.end()
     relay.stop()
 
@@ -442,7 +442,7 @@ def sockets_of_the_service_manager_are_taken():
                                   '--state', str(a.state), '--run', str(a.run), *a.options], stderr=log,
                                  close_fds=False)
     given.close()
-    verdict(wait_for(lambda: a.ready() and a.status()['mail']['listens'] == ['127.0.0.1', '::1'], 20, 0.2), 'listens',
+    verdict(wait_for(lambda: a.ready() and a.status()['mail']['listens'] == ['127.0.0.1', '::1'], LONG, 0.2), 'listens',
             a.said())
     verdict(send('<given@test>', host='127.0.0.1')[0] == 250, 'and takes mail', a.said())
     a.end()
@@ -498,14 +498,14 @@ def credentials_that_others_may_read_are_not_used():
     (d / 'smart-login').write_text('user: me\npassword: very-secret\n')
     (d / 'smart-login').chmod(0o644)
     a.start()
-    verdict(wait_for(lambda: 'may be read' in a.status()['mail']['trouble'], 10, 0.1), 'told', a.status())
+    verdict(wait_for(lambda: 'may be read' in a.status()['mail']['trouble'], LONG, 0.1), 'told', a.status())
     r = a.ctl('status')
     verdict(r.status == 1 and 'chmod 0600' in r.out and 'very-secret' not in r.out + a.said(), 'and what to do', r)
     (d / 'smart-login').chmod(0o600)
     a.process.send_signal(signal.SIGHUP)
-    verdict(wait_for(lambda: a.status()['mail']['trouble'] == '', 10, 0.1), 'read again at SIGHUP', a.status())
+    verdict(wait_for(lambda: a.status()['mail']['trouble'] == '', LONG, 0.1), 'read again at SIGHUP', a.status())
     (d / 'smart-login').unlink()
-    verdict(a.ctl('apply').status == 0 and wait_for(lambda: 'no such file' in a.status()['mail']['trouble'], 10, 0.1),
+    verdict(a.ctl('apply').status == 0 and wait_for(lambda: 'no such file' in a.status()['mail']['trouble'], LONG, 0.1),
             'and at apply', a.status())
     a.end()
     shutil.rmtree(d)

@@ -56,7 +56,7 @@ def main():
 	with r.part("the program of a connection to the forwarder is known, captured or not"):
 		for what, where, port in ways:
 			s = socket.socket(socket.AF_INET6 if ":" in where else socket.AF_INET)
-			s.settimeout(5)
+			s.settimeout(60)
 			s.connect((where, port))
 			said = json.loads(p.stdout.readline())
 			r.same(what, (said["got"], said["uid"], said["inode"]), (0, os.getuid(), inode(s.fileno())))
@@ -73,11 +73,11 @@ def main():
 					said = json.loads(p.stdout.readline())
 					r.same(f"{what}, {user}", (said["got"], said["uid"]), (0, user))
 					c.stdin.close()
-					c.wait(10)
+					c.wait(60)
 		else:
 			r.not_run("two users", "only root can become them")
 	p.stdin.close()
-	r.same("exit status", p.wait(10), 0)
+	r.same("exit status", p.wait(60), 0)
 	return r.end()
 
 

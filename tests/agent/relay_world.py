@@ -27,6 +27,7 @@ import threading
 import time
 
 HOST = 'relay.example.org'
+LONG = 60                      # seconds, for what surely comes: on a busy machine it takes its time
 opened = []  # what a test leaves behind: clear() ends it
 
 
@@ -140,7 +141,7 @@ class Rig:
         self.p.stdin.write('\t'.join(str(w) for w in words) + '\n')
         self.p.stdin.flush()
 
-    def wait(self, seconds=20, **want):
+    def wait(self, seconds=LONG, **want):
         """The next thing told with these values; others are kept."""
         def fits(x):
             return all(x.get(k) == v for k, v in want.items())
@@ -183,14 +184,14 @@ class Rig:
             f.write(content)
         self.say('send', claim, relay, sender, path, flags, app, *(rcpt or ('b@example.com',)))
 
-    def result(self, claim, seconds=20):
+    def result(self, claim, seconds=LONG):
         return self.wait(seconds, **{'is': 'result', 'claim': claim})
 
     def sent(self, claim, *rcpt, **how):
         self.send(claim, *rcpt, **how)
         return self.result(claim)
 
-    def state(self, seconds=5, **want):
+    def state(self, seconds=LONG, **want):
         for x in reversed(self.states):
             if all(x.get(k) == v for k, v in want.items()):
                 return x
@@ -202,7 +203,7 @@ class Rig:
         try:
             x = self.wait(**{'is': 'exit'})
         finally:
-            self.p.wait(10)
+            self.p.wait(LONG)
         return x['status'], x['signal']
 
 
@@ -429,9 +430,10 @@ def sink(port, *options, folder=None):
                           f'127.0.0.1:{port}', '500'], stdout=subprocess.DEVNULL,
                          stderr=subprocess.PIPE)
     opened.append(p)
-    for _ in range(100):
+    end = time.monotonic() + LONG
+    while time.monotonic() < end and p.poll() is None:
         try:
-            socket.create_connection(('127.0.0.1', port), 1).close()
+            socket.create_connection(('127.0.0.1', port), LONG).close()
             return p
         except OSError:
             time.sleep(0.05)
@@ -486,7 +488,7 @@ class Way:
         self.there, self.seconds = there, seconds
         started = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._run(here, started)), daemon=True).start()
-        started.wait(10)
+        started.wait(LONG)
 
     async def _run(self, here, started):
         server = await asyncio.start_server(self._one, '127.0.0.1', here, backlog=200)

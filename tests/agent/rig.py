@@ -16,6 +16,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+LONG = 60                      # seconds, for what surely comes: on a busy machine it takes its time
+
 
 def again_in_namespace():
     if os.environ.get('APPLY_INSIDE'):
@@ -50,7 +52,7 @@ class Role:
         self.p.stdin.write(line + '\n')
         self.p.stdin.flush()
 
-    def next(self, timeout=10):
+    def next(self, timeout=LONG):
         """The next thing told; events are kept, with the time when they came."""
         try:
             when, x = self.lines.get(timeout=timeout)
@@ -61,7 +63,7 @@ class Role:
             self.events.append(x)
         return x
 
-    def until(self, wanted, timeout=10):
+    def until(self, wanted, timeout=LONG):
         end = time.monotonic() + timeout
         while True:
             left = end - time.monotonic()
@@ -71,12 +73,12 @@ class Role:
             if wanted(x):
                 return x
 
-    def ask(self, line, timeout=30):
+    def ask(self, line, timeout=LONG):
         self.say(line)
         key = {'force': 'force', 'stat': 'pid', 'kill': 'gone'}.get(line.split()[0])
         return self.until(lambda x: key in x if key else x.get('tell') not in (None, 'event'), timeout)
 
-    def event(self, *kinds, timeout=10):
+    def event(self, *kinds, timeout=LONG):
         """The first event of these kinds from now on."""
         return self.until(lambda x: x.get('kind') in kinds, timeout)
 
@@ -112,7 +114,7 @@ class Role:
         if self.p.poll() is None:
             self.p.stdin.close()
             try:
-                self.p.wait(10)
+                self.p.wait(LONG)
             except subprocess.TimeoutExpired:
                 self.p.kill()
                 raise AssertionError('the role does not end with its channel') from None
