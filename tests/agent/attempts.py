@@ -45,7 +45,9 @@ points:
 RESET, SILENCE = 25, 587
 HERE4, THERE4, ELSEWHERE4 = "192.0.2.77", "192.0.2.10", "192.0.2.11"
 HERE6, THERE6 = "2001:db8:1::77", "2001:db8:1::10"
-USER, OTHER = 47001, 47002
+# of this run alone: another beside it is seen, too
+USER = 1000000 + os.getpid() % 1000000 * 1000
+OTHER = USER + 1
 FLOOD = 50000
 LONG = 60	# seconds, for what surely comes: on a busy machine it takes its time
 MOST_KIB = 16 << 10
@@ -536,7 +538,7 @@ def figures(r, args, groups, *options):
 		    "by socket and processes alone") + ":")
 		for users in ("a user each", "one user's, at once"):
 			for what, port, wait in (("dropped", SILENCE, 0.0), ("refused", RESET, 2.0)):
-				user = 47100 + 100 * len(told.ones)
+				user = USER + 100 + 100 * len(told.ones) // each
 				got = [Program(f"192.0.2.{100 + i}", port, wait=wait, name=f"p{i % 2}",
 				    user=user + i if users == "a user each" else user, cgroup=(apache, cron)[i % 2])
 				    for i in range(each)]

@@ -112,7 +112,9 @@ def what_is_no_request_is_answered_by_an_error():
         s.close()
     verdict(wait_for(lambda: len(list(pathlib.Path(f'/proc/{a.process.pid}/fd').iterdir())) <= fds),
             'no descriptor is left open')
-    verdict(a.process.poll() is None and a.ctl('status').status == 0, 'it answers still', a.said()[-500:])
+    first = a.ctl('status')            # compilations that nobody waits for any more may be ahead of it
+    verdict(first.status in (0, 3) and wait_for(lambda: a.ctl('status').status == 0) and a.process.poll() is None,
+            'it answers still', (first, a.said()[-500:]))
     a.end()
 
 

@@ -244,7 +244,9 @@ def killed_in_turn(mode):
         t.start()
     deaths = 0
     for role in ('queue', 'relay', 'front'):
-        time.sleep(random.uniform(0.3, 0.9))
+        enough = len(accepted) + 7
+        verdict(wait_for(lambda enough=enough: len(accepted) >= enough), 'mail flows', len(accepted))
+        time.sleep(random.uniform(0.1, 0.7))
         pid = wait_for(lambda role=role: a.roles().get(role), 10, 0.05)
         os.kill(pid, signal.SIGKILL)
         deaths += 1
