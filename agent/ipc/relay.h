@@ -54,7 +54,8 @@ struct relay_cancel {
 	uint64_t claim;
 };
 
-/* Of one recipient. */
+/* Of one recipient. HELD: people must look: our credential was refused, or an endpoint of the relay was not trusted
+ * (its certificate, a TLS that cannot be had) and none of the others serves. */
 enum relay_fate { RELAY_DEFERRED, RELAY_DELIVERED, RELAY_FAILED, RELAY_HELD };
 
 struct relay_fate_of {

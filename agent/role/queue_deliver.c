@@ -272,7 +272,8 @@ queue_claim_sent(struct queue *q, struct queue_claim *c)
 		    (unsigned long long)id, strerror(-err));
 	if (alarm)
 		queue_relay_hold(q, c->relay, id);
-	else if (any && c->relay->well && c->relay->nheld && !c->relay->alarm && c->relay->knocks)
+	else if (any && c->relay->well && c->relay->nheld && (!c->relay->alarm || c->relay->serves) &&
+	    c->relay->knocks)
 		queue_relay_release(q, c->relay);
 	free(r);
 	free(held);

@@ -70,6 +70,7 @@ struct queue_relay {
 	char *name;
 	unsigned claims;           /* of the spool, with the relay role */
 	bool well, alarm;
+	bool serves;               /* the relay role's last word on it */
 	uint64_t failed;           /* monotonic ms of the last failure that counted */
 	unsigned fails;            /* in a row */
 	uint64_t down;             /* monotonic ms: no `through` before */

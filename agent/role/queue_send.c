@@ -371,11 +371,13 @@ state(struct queue *q, const struct relay_state *s)
 	r->connections = s->connections;
 	if (alarm && !r->alarm)
 		log_say(LOG_IS_ERROR, NULL, "relay %s: people must look at it: %s", r->name, s->text);
-	if (!alarm && r->alarm) {
+	/* one endpoint that serves is enough, though people must look at another */
+	if ((!alarm && r->alarm) || (s->well && !r->serves)) {
 		r->alarm = false;
 		queue_relay_release(q, r);
 	}
 	r->alarm = alarm;
+	r->serves = s->well != 0;
 	if (s->well)
 		queue_relay_well(q, r);
 	else if (!alarm && *s->text)

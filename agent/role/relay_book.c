@@ -275,6 +275,37 @@ make(struct reading *x, const struct policy *p)
 	}
 }
 
+static bool
+is_named(const struct relay *r, const char *credential)
+{
+	for (const struct relay_dest *d = r->dest; d; d = d->next)
+		if (!d->gone && d->credential && !strcmp(d->credential, credential))
+			return true;
+	for (size_t i = 0; i < r->book.napp; i++)
+		if (!strcmp(r->book.app[i].credential, credential))
+			return true;
+	return false;
+}
+
+/* What the policy names no more is nothing to keep; a session that has begun by it keeps it until it ends. */
+static void
+forget_credentials(struct relay *r)
+{
+	struct relay_cred **p = &r->cred;
+
+	while (*p) {
+		struct relay_cred *c = *p;
+
+		if (is_named(r, c->name)) {
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		r->ncred--;
+		relay_cred_free(c);
+	}
+}
+
 /* Takes over the relays of the policy; those that are as they were stay the objects they are. */
 static void
 adopt(struct relay *r, struct reading *x)
@@ -300,6 +331,10 @@ adopt(struct relay *r, struct reading *x)
 	}
 	r->book.a = arena_free(r->book.a);
 	r->book = x->book;
+	forget_credentials(r);
+	/* who is idle at a relay that has gone leaves now, not when it has been idle for long */
+	for (struct relay_conn *c = r->conn; c; c = c->next)
+		c->again |= c->lane->dest->gone;
 }
 
 /* As far as memory is from arenas. */

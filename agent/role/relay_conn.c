@@ -162,7 +162,8 @@ is_weak(const struct relay_endpoint *e)
 }
 
 /* The cause that is told of all endpoints: the last one's, and before it one that people must look at, which would
- * never be told where another endpoint, tried after it, is only closed. */
+ * never be told where another endpoint, tried after it, is only closed. Where one of them was not trusted and none of
+ * the others serves, mail is held: it shall not grow too old for what people have to mend. */
 static void
 keep_cause(struct relay_dest *d, struct relay_endpoint *e, const struct relay_cause *cause)
 {
@@ -170,12 +171,15 @@ keep_cause(struct relay_dest *d, struct relay_endpoint *e, const struct relay_ca
 
 	d->cause = *cause;
 	e->alarm = cause->alarm;
+	e->held = cause->fate == RELAY_HELD;
 	snprintf(e->why, sizeof e->why, "%s", cause->text);
 	while (i < d->nendpoint && !(d->endpoint[i].fails && d->endpoint[i].alarm))
 		i++;
 	if (cause->alarm || i == d->nendpoint)
 		return;
 	d->cause.alarm = true;
+	if (d->endpoint[i].held)
+		d->cause.fate = RELAY_HELD;
 	snprintf(d->cause.text, sizeof d->cause.text, "%.300s; and %.200s", d->endpoint[i].why, cause->text);
 }
 

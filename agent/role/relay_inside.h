@@ -84,7 +84,7 @@ struct relay_endpoint {
 	uint64_t back;             /* not before, ms */
 	unsigned fails;
 	uint64_t clear;            /* until then without the TLS that is not required */
-	bool alarm;                /* of its last failure; means something while it fails */
+	bool alarm, held;          /* of its last failure; mean something while it fails */
 	char why[RELAY_WORDS];
 };
 
@@ -429,7 +429,7 @@ relay_book_read(struct relay *r, int fd, char why[RELAY_WORDS]);
 void
 relay_book_free(struct relay *r);
 
-/* Takes a credential, or that there is none. 0, or -errno with why, without a secret. */
+/* Takes a credential, or that there is none; it is wiped with the policy that names it no more. 0, or -errno with why, without a secret. */
 int
 relay_cred_take(struct relay *r, const struct mail_credential *m, int fd, char why[RELAY_WORDS]);
 

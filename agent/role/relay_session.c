@@ -499,6 +499,32 @@ refused(struct relay_conn *c, const struct relay_cause *cause)
 		relay_lane_fail(c->r, l, cause);
 }
 
+/* A refusal that came before the end of the content (RFC 5321 4.1.1.4 knows none, but relays that see a size or a
+ * header they do not take are that quick): it is the relay's word on the message, and the session's end. */
+static bool
+is_early(const struct smtp_client_event *e)
+{
+	return e->why == SMTP_FAIL_UNASKED && e->reply && !e->dot && e->lost[0] &&
+	    (e->stage == SMTP_AT_CONTENT || e->stage == SMTP_AT_DOT) && e->reply->code / 100 > 3;
+}
+
+static void
+early(struct relay_conn *c, struct relay_claim *m, const struct smtp_client_event *e)
+{
+	char text[RELAY_WORDS];
+
+	c->r->count.refused++;
+	tell_session(c, m);
+	line_of(text, e->reply);
+	for (size_t i = 0; i < m->m.nrcpt; i++)
+		if (!m->one[m->which[i]].settled && m->one[m->which[i]].good)
+			relay_claim_settle(m, m->which[i], relay_fate_of_code(e->reply->code), e->reply->code, text);
+	if (m->canceled || relay_claim_open(m) == m->s->nrcpt)
+		relay_claim_over(c->r, m, RELAY_DEFERRED, 0, "");
+	else
+		relay_lane_put(c->r, m, true);
+}
+
 /* A message whose connection was lost. */
 static void
 lost(struct relay_conn *c, struct relay_claim *m, const struct smtp_client_event *e, bool dot,
@@ -546,6 +572,10 @@ on_failed(struct relay_conn *c, const struct smtp_client_event *event)
 		refused(c, &cause);
 	} else if (open) {
 		relay_conn_failed(c, &cause, failure[e.why].tls);
+	} else if (is_early(&e) && c->nclaim == 1) {
+		c->nclaim = 0;
+		early(c, c->claim[0], &e);
+		relay_conn_dead(c);
 	} else {
 		if (cause.alarm || e.why == SMTP_FAIL_TIME)
 			relay_dest_state(c->lane->dest, false, cause.alarm, cause.text);

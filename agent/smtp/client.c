@@ -431,6 +431,8 @@ smtp_client_feed(struct smtp_client *c, const char *p, size_t n, uint64_t now)
 	   be sent twice; none follows it. */
 	if (!c->awaited && k < n && c->at == SMTP_AT_IDLE && c->nflight && c->flight[0].at == SMTP_AT_DOT) {
 		c->stale = true;
+	} else if (c->unasked && c->nflight && c->reply.code / 100 > 3 && c->reply.code != 421) {
+		/* a refusal before the end of the content: whatever follows, this was its answer */
 	} else if (!c->awaited && k < n && c->reply.code != 421 && c->at != SMTP_AT_QUIT) {
 		client_fail(c, n - k >= 3 && !memcmp(p + k, "421", 3) ? SMTP_FAIL_SHUT :
 		    SMTP_FAIL_UNASKED, false);

@@ -320,6 +320,31 @@ def a_wrong_credential_holds_alarms_and_is_not_hammered(folder):
     r.close()
 
 
+def a_credential_that_the_policy_names_no_more_is_forgotten(folder):
+    r = Relay(587, tls='starttls', cert=folder + '/good.pem', users={'u': 'right'})
+    rig = begin(folder, START, ca(folder), 'auth: {password: c}')
+    rig.credential('c', 'user: u\npassword: right\n')
+    assert fates(rig.sent(1, flags='a')) == ['delivered']
+
+    def named():
+        return policy(folder, ('r', '\n'.join([START, ca(folder), 'auth: {password: c}'])))
+    # one that stays named stays; the parent tells them behind each policy
+    assert rig.policy(named())['err'] == 0 and fates(rig.sent(2, flags='a')) == ['delivered']
+    assert rig.policy(policy(folder, ('r', '\n'.join([START, ca(folder)]))))['err'] == 0
+    # the session by it ends
+    end = time.monotonic() + 60
+    while not any(v[0] == 'QUIT' for v in r.said if isinstance(v, tuple)):
+        assert time.monotonic() < end, r.said
+        time.sleep(0.05)
+    assert rig.policy(named())['err'] == 0
+    x = rig.sent(3, flags='a')
+    assert fates(x) == ['held'] and 'never given' in x['rcpt'][0]['text'], x
+    rig.credential('c', 'user: u\npassword: right\n')
+    assert fates(rig.sent(4, flags='a')) == ['delivered']
+    ends(rig)
+    r.close()
+
+
 def what_people_say_is_mended_is_tried_at_once(folder):
     """`queue flush`: neither the pause of an endpoint nor that of a credential holds."""
     rig = begin(folder, START, ca(folder), 'auth: {password: c}')
@@ -767,6 +792,34 @@ def a_relay_that_stops_in_the_middle_of_content(folder):
     r.close()
 
 
+def a_refusal_before_the_end_of_content_is_the_relays_word(folder):
+    for says, fate, code in ((b'552 5.3.4 too large\r\n', 'failed', 552), (b'554-5.7.1 no\r\n554 5.7.1 attachment\r\n421 bye\r\n', 'failed', 554),
+                             (b'452 4.3.1 full\r\n', 'deferred', 452), (b'421 4.3.2 bye\r\n', 'deferred', 0)):
+        def data(s, _, says=says):
+            s.put(b'354 go on\r\n')
+            s.c.recv(100)
+            s.put(says)
+            s.c.settimeout(30)
+            while s.c.recv(1 << 16):       # a relay that reads on: no reset may hide its word
+                pass
+            raise world.Gone
+
+        def rcpt(s, line):
+            return b'550 5.1.1 nobody\r\n' if b'nobody' in line else None
+
+        r = Relay(2525, reply={'DATA': data, 'RCPT': rcpt})
+        rig = begin(folder, PLAIN)
+        x = rig.sent(1, 'a@example.net', 'nobody@example.net',
+                     content=b'a: b\r\n\r\n' + (b'y' * 70 + b'\r\n') * 200000)
+        assert fates(x) == [fate, 'failed'] and x['connected'] and not x['doubt'], (says, x)
+        assert not code or x['rcpt'][0]['code'] == code, (says, x)
+        assert x['rcpt'][1]['code'] == 550, x
+        # of the relay it says nothing
+        assert code == 0 or not rig.state(well=1)['alarm'], says
+        ends(rig)
+        r.close()
+
+
 # ---- cancel ------------------------------------------------------------------------------------------------
 
 
@@ -1002,7 +1055,8 @@ def a_wrong_certificate_is_told_where_the_other_port_is_closed(folder):
     for claim in 1, 2:             # then also while the first is left alone
         x = rig.sent(claim)
         text = x['rcpt'][0]['text']
-        assert fates(x) == ['deferred'] and 'the certificate is for mx.example.net' in text and 'refused' in text, x
+        # held: it shall not grow too old for what people have to mend
+        assert fates(x) == ['held'] and 'the certificate is for mx.example.net' in text and 'refused' in text, x
     rig.state(well=0, alarm=1)
     other = Relay(2599, tls='starttls', cert=f'{folder}/good.pem')
     rig.say('again', 'r')
