@@ -4,6 +4,7 @@ clients that stop, lines that never end. Memory is bounded and a good client get
 
 front_load.py RIG [SECONDS]
 """
+import contextlib
 import os
 import pathlib
 import select
@@ -21,7 +22,7 @@ sys.path.insert(0, str(HERE.parents[0] / "netns"))
 
 import report  # noqa: E402
 import rig  # noqa: E402
-from front_rig import HEAD, WEB, Client, Front  # noqa: E402
+from front_rig import HEAD, LONG, WEB, Client, Front  # noqa: E402
 from hostile import Flood, Slow  # noqa: E402
 
 RIG = os.path.abspath(sys.argv[1])
@@ -31,6 +32,7 @@ r = report.Report()
 PLAIN = "From: a@example.org\nSubject: x\n\nhello\n"
 SANITIZED = b"__asan_init" in pathlib.Path(RIG).read_bytes()
 MOST_KB = 64 << 10
+GIVES_WAY = 0.01             # seconds: FRONT_GIVES_WAY_MS of the role
 
 
 def good(f):
@@ -43,6 +45,19 @@ def good(f):
     got = c.message(PLAIN)
     c.close()
     return took, got
+
+
+def patient(f):
+    """The same of a client that tries again where this machine made it as slow as the others: who is silent for
+    FRONT_GIVES_WAY_MS, and longer than they are, gives way to them."""
+    end = time.monotonic() + LONG
+    while True:
+        begun, took, got = time.monotonic(), 0.0, None
+        with contextlib.suppress(ConnectionError):
+            took, got = good(f)
+        slow = time.monotonic() - begun >= GIVES_WAY
+        if (got and got[0] == "250") or not slow or time.monotonic() > end:
+            return took, got
 
 
 def total(n, result):
@@ -62,7 +77,7 @@ def slow_and_flood(folder):
         took, bad = [], []
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
-            t, got = good(f)
+            t, got = patient(f)
             took.append(t)
             if not got or got[0] != "250":
                 bad.append(got)
@@ -81,7 +96,7 @@ def slow_and_flood(folder):
             r.same("the slowest greeting under 1 s", max(took) < 1, True)
         if not SANITIZED:
             r.same("resident memory at most 64 MB", stat["peak"] <= MOST_KB, True, f"{stat['peak']} kB")
-        end = time.monotonic() + 20
+        end = time.monotonic() + LONG
         while time.monotonic() < end and f.count()["front_connections"]:
             time.sleep(0.2)
         n = f.count()
@@ -97,12 +112,12 @@ def few_descriptors(folder):
             except OSError:
                 break
         time.sleep(0.5)
-        took, got = good(f)
+        took, got = patient(f)
         r.same("a good client beside 60 others", got and got[0], "250")
         for s in held:
             s.close()
         time.sleep(0.3)
-        r.same("afterwards", good(f)[1][0], "250")
+        r.same("afterwards", patient(f)[1][0], "250")
 
 
 def stopped(folder):
@@ -121,7 +136,7 @@ def stopped(folder):
         r.same("who says nothing hears 421", c.reply()[1][:9], "421 4.4.2")
         r.same("and the end", c.reply(), None)
         c.close()
-        r.same("others go on", good(f)[1][0], "250")
+        r.same("others go on", patient(f)[1][0], "250")
         p.kill()
         p.wait()
         c = Client(f.port)
