@@ -230,6 +230,8 @@ wait_ms(const struct front *f)
 {
 	if (f->run)
 		return 0;
+	if (f->nnewcomer)
+		return FRONT_GIVES_WAY_MS;
 	if (f->nconn || f->next || f->paused || f->stopping || f->chan_full || (f->p && !f->ready_told))
 		return FRONT_TICK_MS;
 	if (f->have_kept && f->keep_dirty)
@@ -279,6 +281,8 @@ loop(struct front *f)
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		look_at_clock(f);
+		/* before those who come now */
+		front_conn_newcomers(f);
 		f->used |= f->nconn > 0;
 		if (!n && f->used && !f->nconn && !f->keep_dirty) {
 			malloc_trim(0);
@@ -418,6 +422,8 @@ take_down(struct front *f)
 	for (unsigned i = 0; i < FRONT_MOST_CONNS; i++)
 		if (f->conn[i])
 			front_conn_end(f->conn[i]);
+	f->stopping = true;
+	front_conn_newcomers(f);
 	front_keep_last(f);
 	front_policy_free(f->p);
 	front_policy_free(f->next);

@@ -460,41 +460,34 @@ fill(struct front_conn *c)
 	return !epoll_ctl(f->epoll, EPOLL_CTL_ADD, c->fd, &e);
 }
 
-void
-front_conn_begin(struct front *f, int fd, bool tcp)
+/* Gives the newcomer a place. */
+static bool
+place(struct front *f, const struct front_newcomer *w, bool now, const char **why, bool *soon)
 {
-	struct front_conn *c;
-	struct front_user *u;
-	uint32_t uid;
-	char *unit;
-	const char *why;
+	struct front_user *u = front_user_enter(f, w->uid, now, why, soon);
+	struct front_conn *c = u ? calloc(1, sizeof *c) : NULL;
 	int one = 1;
 
-	front_who(f, fd, tcp, &uid, &unit);
-	u = front_user_enter(f, uid, &why);
-	c = u ? calloc(1, sizeof *c) : NULL;
 	if (!c) {
 		if (u)
 			front_user_leave(f, u);
-		turn_away(f, fd, uid, why);
-		free(unit);
-		return;
+		return false;
 	}
-	*c = (struct front_conn){.f = f, .fd = fd, .u = u, .unit = unit, .readable = true, .writable = true,
+	*c = (struct front_conn){.f = f, .fd = w->fd, .u = u, .unit = w->unit, .readable = true, .writable = true,
 	    .moved = f->now, .m = {.fd = -1}, .p = front_policy_ref(f->p), .slot = 0};
-	if (uid != PEER_NO_UID)
-		snprintf(c->user, sizeof c->user, "%u", uid);
+	if (w->uid != PEER_NO_UID)
+		snprintf(c->user, sizeof c->user, "%u", w->uid);
 	while (c->slot < FRONT_MOST_CONNS && f->conn[c->slot])
 		c->slot++;
 	assert(c->slot < FRONT_MOST_CONNS);
 	f->conn[c->slot] = c;
 	f->nconn++;
 	f->count.connections++;
-	if (tcp)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (w->tcp)
+		setsockopt(w->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (!fill(c)) {
 		front_conn_end(c);
-		return;
+		return true;
 	}
 	smtp_server_start(c->s, f->now);
 	/* whoever speaks before our greeting is found out */
@@ -505,4 +498,52 @@ front_conn_begin(struct front *f, int fd, bool tcp)
 			smtp_server_feed(c->s, f->buf, n, f->now);
 	}
 	front_run(c);
+	return true;
+}
+
+/* It waits for a place. */
+static bool
+wait_for_place(struct front *f, const struct front_newcomer *w)
+{
+	for (unsigned i = 0; i < f->nnewcomer; i++)
+		if (f->newcomer[i].uid == w->uid)
+			return false;
+	if (f->nnewcomer == FRONT_MOST_WAITING)
+		return false;
+	f->newcomer[f->nnewcomer++] = *w;
+	return true;
+}
+
+void
+front_conn_begin(struct front *f, int fd, bool tcp)
+{
+	struct front_newcomer w = {.fd = fd, .tcp = tcp, .until = f->now + FRONT_PATIENCE_MS};
+	const char *why;
+	bool soon;
+
+	front_who(f, fd, tcp, &w.uid, &w.unit);
+	if (place(f, &w, false, &why, &soon) || (soon && wait_for_place(f, &w)))
+		return;
+	turn_away(f, fd, w.uid, why);
+	free(w.unit);
+}
+
+void
+front_conn_newcomers(struct front *f)
+{
+	for (unsigned i = 0; i < f->nnewcomer; ) {
+		struct front_newcomer w = f->newcomer[i];
+		const char *why = "the service ends; try again soon";
+		bool soon, over = f->stopping || f->now >= w.until;
+
+		if (f->stopping || !place(f, &w, over, &why, &soon)) {
+			if (!over) {
+				i++;
+				continue;
+			}
+			turn_away(f, w.fd, w.uid, why);
+			free(w.unit);
+		}
+		f->newcomer[i] = f->newcomer[--f->nnewcomer];
+	}
 }

@@ -45,6 +45,8 @@ enum {
 	FRONT_MOST_MESSAGES = 192, /* with a file of the queue's, which has QUEUE_MAILS; past it, one more is only for users
 	                              who have no more than FRONT_FEW: dripping content must not keep others out */
 	FRONT_GIVES_WAY_MS = 10,   /* who has not moved for so long, when places are short */
+	FRONT_PATIENCE_MS = 500,   /* a newcomer waits so long for one of who has more; then that one gives way, moving or not */
+	FRONT_MOST_WAITING = 4,    /* newcomers, one of a user: a descriptor each */
 	FRONT_SPARE_FDS = 24,      /* descriptors that are no connection's and no message's */
 	FRONT_RCPTS = 1000,
 	FRONT_MOST_LISTENERS = 16,
@@ -195,6 +197,15 @@ struct front_conn {
 	enum front_name name;
 };
 
+/* An accepted connection that has no place yet. */
+struct front_newcomer {
+	int fd;
+	bool tcp;
+	uint32_t uid;
+	char *unit;
+	uint64_t until;            /* ms */
+};
+
 /* A domain's answer. */
 struct front_domain {
 	uint64_t token;            /* 0: empty */
@@ -236,6 +247,8 @@ struct front {
 	uint64_t keep_next;
 	struct front_conn *conn[FRONT_MOST_CONNS];
 	unsigned nconn, most, nmsg;
+	struct front_newcomer newcomer[FRONT_MOST_WAITING];
+	unsigned nnewcomer;
 	uint64_t generation;       /* of tokens */
 	struct front_user *user;
 	struct front_conn *run, **run_last;
@@ -335,10 +348,11 @@ front_policy_size(const struct policy *p, const struct policy_application *x);
 void
 front_who(struct front *f, int fd, bool tcp, uint32_t *uid, char **unit);
 
-/* A place for one more connection of the user; somebody may have to give way. NULL: none, with the words
- * for it. */
+/* A place for one more connection of the user; somebody may have to give way, who has not moved for a while or,
+ * `now`, is of a user who has more. NULL: none, with the words for it; *soon: one who has more may give way in
+ * a moment. */
 struct front_user *
-front_user_enter(struct front *f, uint32_t uid, const char **why);
+front_user_enter(struct front *f, uint32_t uid, bool now, const char **why, bool *soon);
 void
 front_user_leave(struct front *f, struct front_user *u);
 
@@ -351,6 +365,10 @@ front_user_may_send(const struct front *f, const struct front_user *u);
 /* Takes an accepted connection. */
 void
 front_conn_begin(struct front *f, int fd, bool tcp);
+
+/* Newcomers that wait get their places, or are turned away. */
+void
+front_conn_newcomers(struct front *f);
 
 /* Its turn. */
 void

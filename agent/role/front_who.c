@@ -58,16 +58,16 @@ user_find(const struct front *f, uint32_t uid)
 	return NULL;
 }
 
-/* Who of the user's connections has not moved for longest, and long enough. */
+/* Who of the user's connections has not moved for longest, and so many ms. */
 static struct front_conn *
-slowest(const struct front *f, const struct front_user *u)
+slowest(const struct front *f, const struct front_user *u, uint64_t ms)
 {
 	struct front_conn *worst = NULL;
 
 	for (unsigned i = 0; i < FRONT_MOST_CONNS; i++) {
 		struct front_conn *c = f->conn[i];
 
-		if (!c || c->u != u || c->m.at >= FRONT_AT_END || f->now - c->moved < FRONT_GIVES_WAY_MS)
+		if (!c || c->u != u || c->m.at >= FRONT_AT_END || f->now - c->moved < ms)
 			continue;
 		if (!worst || c->moved < worst->moved)
 			worst = c;
@@ -88,9 +88,9 @@ noisiest(const struct front *f)
 
 /* Frees a place by ending a connection of u. */
 static bool
-give_way(struct front *f, const struct front_user *u)
+give_way(struct front *f, const struct front_user *u, uint64_t ms)
 {
-	struct front_conn *c = u ? slowest(f, u) : NULL;
+	struct front_conn *c = u ? slowest(f, u, ms) : NULL;
 
 	if (!c)
 		return false;
@@ -99,7 +99,7 @@ give_way(struct front *f, const struct front_user *u)
 }
 
 struct front_user *
-front_user_enter(struct front *f, uint32_t uid, const char **why)
+front_user_enter(struct front *f, uint32_t uid, bool now, const char **why, bool *soon)
 {
 	struct front_user *u = user_find(f, uid);
 	unsigned has = u ? u->nconn : 0;
@@ -107,15 +107,19 @@ front_user_enter(struct front *f, uint32_t uid, const char **why)
 	unsigned reserved = f->most > FRONT_MOST_EACH ? FRONT_RESERVED : f->most / 4;
 
 	*why = "too many connections of this user are open; close some, or connect again later";
-	if (has >= each && !give_way(f, u))
+	*soon = false;
+	if (has >= each && !give_way(f, u, FRONT_GIVES_WAY_MS))
 		return NULL;
 	*why = "too many connections are open; connect again later";
 	if (f->nconn >= f->most - (has >= FRONT_FEW ? reserved : 0)) {
 		const struct front_user *n = noisiest(f);
 
-		/* whoever has as many as the noisiest makes place of his own */
-		if (!give_way(f, n && n->nconn > has ? n : u))
+		/* whoever has as many as the noisiest makes place of his own; a moving one goes where that leaves it as
+		   many as the newcomer has then */
+		if (!give_way(f, n && n->nconn > has ? n : u, now && n && n->nconn > has + 1 ? 0 : FRONT_GIVES_WAY_MS)) {
+			*soon = n && n->nconn > has;
 			return NULL;
+		}
 	}
 	/* it may have been the user's last one */
 	u = user_find(f, uid);

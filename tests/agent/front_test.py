@@ -535,6 +535,55 @@ for n in sys.stdin:
             one.wait()
 
 
+def few_places():
+    """Who has less than others gets a place though theirs all move: at once, or after half a second."""
+    with r.part("four places, taken by two users who never rest: a third is greeted"):
+        if not rig.real_root():
+            r.not_run("three users", "only root can become them")
+            return
+        spins = '''
+import os, select, socket, sys
+'x'.encode('idna')
+os.setgroups([])
+os.setresuid(UID, UID, UID)
+held = []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    while len(held) < 3:
+        held.append(socket.create_connection(("127.0.0.1", PORT), 60))
+    for s in list(held):
+        try:
+            s.sendall(b"NOOP\\r\\n")
+            if not s.recv(1000):
+                raise OSError
+        except OSError:
+            s.close()
+            held.remove(s)
+'''
+        greets = '''
+import os, socket
+'x'.encode('idna')
+os.setgroups([])
+os.setresuid(UID, UID, UID)
+for i in range(5):
+    s = socket.create_connection(("127.0.0.1", PORT), 60)
+    print(s.recv(1000)[:3].decode())
+    s.close()
+'''
+        with front(most=4) as f:
+            def program(text, uid):
+                return subprocess.Popen([sys.executable, "-S", "-E", "-c", text.replace("UID", str(uid)).replace(
+                    "PORT", str(f.port))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+            foes = [program(spins, 47001), program(spins, 47002)]
+            end = time.monotonic() + 60
+            while time.monotonic() < end and f.count()["front_connections"] < 4:
+                time.sleep(0.05)
+            said = program(greets, 47003).communicate(timeout=120)[0]
+            for p in foes:
+                p.communicate(timeout=60)
+            r.same("each time", said.split(), ["220"] * 5)
+
+
 def given_back():
     policy = settings(kind="{messages: 2, per: hour, over: defer}",
                       app="limits: [{messages: 3, per: connection, over: defer}]")
@@ -748,7 +797,7 @@ def stop():
 
 
 PARTS = [real_clients, sendmail, unknown, two_cgroups, two_users, verdicts, header, smuggling, early, pipelined,
-         queue_answers, dripping, given_back, room, recipients, names, reload, windows, stop]
+         queue_answers, dripping, few_places, given_back, room, recipients, names, reload, windows, stop]
 
 
 def main():
