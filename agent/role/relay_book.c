@@ -96,8 +96,7 @@ dest_new(const struct policy_relay *p)
 		d->pinned[i] = arena_str(a, p->pinned[i]);
 	d->auth = p->auth;
 	d->credential = arena_str(a, p->credential);
-	d->most_conns = p->most_connections && p->most_connections < RELAY_MOST_CONNS ?
-	    (unsigned)p->most_connections : p->most_connections ? RELAY_MOST_CONNS : RELAY_CONNS_EACH;
+	d->most_conns = p->most_connections < RELAY_MOST_CONNS ? (unsigned)p->most_connections : RELAY_MOST_CONNS;
 	d->most_messages = p->messages_per_connection ? p->messages_per_connection : RELAY_MESSAGES;
 	d->most_ms = 1000 * (p->connection_seconds && p->connection_seconds < 86400 ?
 	    p->connection_seconds : RELAY_SECONDS);

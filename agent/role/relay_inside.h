@@ -40,7 +40,9 @@ struct pollfd;
 
 enum {
 	RELAY_MOST_CONNS = 40,     /* in all; then idle ones of others make place */
-	RELAY_CONNS_EACH = 32,     /* to one relay, where the policy says nothing */
+	RELAY_CONNS_EACH = 32,     /* to one relay, where the policy says nothing; */
+	RELAY_CONNS_FAR = 40,      /* to one that is far: a message takes a round trip of a connection. One that lets us
+	                              have less is asked for no more (limit) */
 	RELAY_MOST_CLAIMS = 512,   /* that wait or travel; each holds a descriptor */
 	RELAY_MOST_ASKED = 128,    /* names of RELAY_RESOLVE */
 	RELAY_MOST_CREDENTIALS = 4096,
@@ -53,6 +55,7 @@ enum {
 	RELAY_IDLE_MS = 15000,
 	RELAY_MESSAGES = 1000,     /* of a connection, where the policy says nothing */
 	RELAY_SECONDS = 300,
+	RELAY_FAR_MS = 10,         /* a relay that takes so long to greet and to say EHLO is far away, or slow */
 	RELAY_WAITED_MS = 300,     /* one that waits so long is worth a connection of its own */
 	RELAY_BACK_MS = 1000,      /* an endpoint that failed is left alone so long, then twice ... */
 	RELAY_BACK_MOST_MS = 30000,
@@ -112,7 +115,7 @@ struct relay_dest {
 	size_t npinned;
 	enum policy_auth auth;
 	const char *credential;
-	unsigned most_conns;
+	unsigned most_conns;       /* 0: the policy says nothing */
 	uint64_t most_messages, most_ms;
 	/* how it does */
 	bool gone;                 /* the policy has it no more */
@@ -123,6 +126,7 @@ struct relay_dest {
 	uint64_t limit_until;
 	struct relay_cause cause;  /* the last failure */
 	bool known, well, alarm;   /* known: there was an attempt */
+	bool far;                  /* so its last connection found */
 	char text[RELAY_WORDS];
 	bool apart;                /* a probe's own copy: how it does is nobody's business */
 	bool dirty;                /* to be told */

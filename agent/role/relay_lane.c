@@ -271,12 +271,12 @@ static unsigned
 limit_of(struct relay *r, struct relay_dest *d)
 {
 	if (d->limit_until <= r->now)
-		d->limit = d->most_conns;
+		d->limit = d->most_conns ? d->most_conns : d->far ? RELAY_CONNS_FAR : RELAY_CONNS_EACH;
 	return d->limit;
 }
 
 /* Whether one connection more is worth it: it costs some round trips, a message that waits costs
- * one on a connection that stands. */
+ * one on a connection that stands. Where that is long, connections are what mail for it waits for. */
 static bool
 is_worth(const struct relay *r, const struct relay_lane *l)
 {
@@ -284,7 +284,7 @@ is_worth(const struct relay *r, const struct relay_lane *l)
 
 	if (l->ndial >= l->nwaiting)
 		return false;
-	if (!l->nconn || l->nwaiting - l->ndial > 2 * live)
+	if (!l->nconn || l->nwaiting - l->ndial > (l->dest->far ? 1 : 2) * live)
 		return true;
 	return !l->ndial && l->first->since + RELAY_WAITED_MS <= r->now;
 }

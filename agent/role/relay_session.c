@@ -68,6 +68,7 @@ relay_session_begin(struct relay_conn *c)
 		return;
 	}
 	c->at = CONN_OPEN;
+	c->born = c->r->now;
 	smtp_client_start(c->c, c->r->now);
 	c->again = true;
 }
@@ -83,6 +84,7 @@ went_live(struct relay_conn *c)
 
 	c->at = CONN_LIVE;
 	c->r->count.live++;
+	d->far = c->born && c->r->now - c->born >= RELAY_FAR_MS;
 	l->ndial--;
 	d->ndial--;
 	c->born = c->used = c->r->now;
