@@ -312,15 +312,35 @@ def one(world, port, sink, n, kind):
             'relay99': sorted(x[1] for x in rows)[len(rows) * 99 // 100]}
 
 
+def floor(world, of, processes, n):
+    """What so many processes in a row need that do nothing but wake each other (mail_floor)."""
+    world.sinks[of].close()
+    p = subprocess.Popen([os.path.join(os.path.dirname(world.args.way), 'mail_floor'), '2998', str(of.sink_port), str(processes)])
+    try:
+        if not wait_for(lambda: peers.greets(2998), 20):
+            return None
+        one(world, 2998, of.sink_port, 10, 'plain')
+        return one(world, 2998, of.sink_port, n, 'plain')
+    finally:
+        p.kill()
+        p.wait()
+        world.sinks[of] = Sink(of.sink_port, world.sink_way)
+
+
 def latency(world, kind, judge, ours, postfix):
     """The relay is in the same process as the load: the sink makes room for it."""
     n = {'plain': 200, 'far': 30, 'tls': 100}[kind]
     todo = [('direct', None, None)] + [(s.name, s, None) for s in world.servers] + [
         (ours.name + ', through', ours, 'through')]
+    if kind == 'plain':
+        todo += [(f'floor, {n} process{"es" * (n > 1)}', None, n) for n in (1, 3)]
     got = {name: [] for name, _, _ in todo}
     for k in range(world.args.rounds):
         for name, s, mode in todo if k == 0 else [t for t in todo if t[1] in (None, ours, postfix)]:
             of = s or ours
+            if mode in (1, 3):
+                got[name].append(floor(world, of, mode, n))
+                continue
             world.sinks[of].close()
             if mode:
                 ours.in_mode(mode)
