@@ -84,7 +84,7 @@ static void
 message(struct rig *g, bool through, int n)
 {
 	static const char text[] = "From: a@example.org\r\nSubject: one\r\n\r\nHello.\r\n";
-	struct front_arrive ask = {++g->token, 0};
+	struct front_arrive ask = {.token = ++g->token, .later = through};
 	struct front_rcpt to[] = {{"b@example.com", "one", "", ""}, {"c@two.example", "two", "", ""}};
 	struct front_seal s = {.token = g->token, .size = sizeof text - 1, .through = through, .application = "",
 		.unit = "", .uid = 1000, .from = "a@example.org", .envid = "", .ret = "", .note = "a test", .rcpt = to,
@@ -103,8 +103,13 @@ message(struct rig *g, bool through, int n)
 		return;
 	}
 	fd = ipc_take(&m.in, 0);
-	CHECK(fd >= 0 && pwrite(fd, text, s.size, (off_t)a->offset) == (ssize_t)s.size);
-	close(fd);
+	if (a->later) {
+		s.content = (const uint8_t *)text;
+		s.ncontent = (uint32_t)s.size;
+	} else {
+		CHECK(fd >= 0 && pwrite(fd, text, s.size, (off_t)a->offset) == (ssize_t)s.size);
+		close(fd);
+	}
 	atomic_store(refuse, n);
 	CHECK(!ipc_send_wait(g->front, FRONT_SEAL, 0, &front_ask_shape[FRONT_SEAL], &s, NULL, 0, WAIT));
 	t = served(g, FRONT_SETTLED, n, &m);
