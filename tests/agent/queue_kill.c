@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "../unit/chance.h"
 #include "queue_rig.h"
 
 enum { MESSAGES = 100000, FLYING = 24, SENDS = 600 };
@@ -30,27 +31,8 @@ struct message {
 static struct message *msg;
 static size_t nmsg;
 static struct rig g;
-static uint64_t seed;
 static unsigned lost, torn, twice, again, acked, through, reported;
 static bool quiet;                 /* no kills, no new messages: let it come to its end */
-
-static uint64_t
-rnd(uint64_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % n;
-}
-
-static uint64_t
-us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static size_t
 content_of(size_t i, char *out, size_t cap)
@@ -245,7 +227,7 @@ main(int argc, char **argv)
 	unsigned long kills = argc > 1 ? strtoul(argv[1], NULL, 10) : 100;
 	uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL);
 
-	seed = first * 2654435761 + 88172645463325252;
+	chance_begin(first);
 	signal(SIGPIPE, SIG_IGN);
 	msg = calloc(MESSAGES, sizeof *msg);
 	CHECK(msg);

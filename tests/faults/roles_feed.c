@@ -39,6 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../unit/chance.h"
 #include "../unit/spool_world.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -74,7 +75,6 @@ static const char policy[] =
 static void (*set)(enum fault_kind, long, long);
 static long (*counted)(void), (*met)(void);
 static void (*syncs_to)(unsigned long *);
-static uint64_t seed;
 static char folder[WORLD_PATH];
 static int dir, listener, bundle[2];
 static struct shared *sh;
@@ -93,21 +93,9 @@ static int limit_ms = 60000;
 	} while (0)
 
 static uint64_t
-rnd(uint64_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % n;
-}
-
-static uint64_t
 ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return us() / 1000;
 }
 
 /* ---- roles ---------------------------------------------------------------------------------------------- */
@@ -601,7 +589,7 @@ main(int argc, char **argv)
 	/* no relay here has a certificate: the system's roots need not be read each time */
 	setenv("SSL_CERT_FILE", "/dev/null", 1);
 	setenv("SSL_CERT_DIR", "/nonexistent", 1);
-	seed = first * 2654435761 + 88172645463325252;
+	chance_begin(first);
 	loopback_up();
 	sh = mmap(NULL, sizeof *sh, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	MUST(sh != MAP_FAILED);

@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit/chance.h"
 #include "../unit/spool_world.h"
 #include "spool/spool.h"
 
@@ -55,16 +56,6 @@ static struct shared {
 } *sh;
 
 static uint8_t *disk, *data, *base;
-static uint64_t seed;
-
-static uint64_t
-rnd(uint64_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % n;
-}
 
 static void
 must(bool x, const char *what)
@@ -445,7 +436,7 @@ main(int argc, char **argv)
 	int fd, img;
 	pid_t server;
 
-	seed = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15 + 1;
+	chance = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1) * 0x9e3779b97f4a7c15 + 1;
 	if (geteuid() || access("/dev/fuse", R_OK | W_OK) || access("/dev/loop-control", R_OK | W_OK)) {
 		printf("needs root, /dev/fuse and loop devices: not run\n");
 		return 0;

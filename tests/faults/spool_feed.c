@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../unit/chance.h"
 #include "../unit/spool_world.h"
 #include "fault.h"
 #include "spool/spool.h"
@@ -57,20 +58,10 @@ static struct shared {
 
 static const char *const relay_name[RELAYS] = {"one", "two"};
 static const uint64_t T0 = 1700000000000;
-static uint64_t seed;
 static void (*set)(enum fault_kind, long, long);
 static long (*counted)(void);
 static unsigned long (*unsynced)(void);
 static int folder;
-
-static uint64_t
-rnd(uint64_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (seed >> 11) % n;
-}
 
 static char
 content(uint64_t id, size_t i)
@@ -378,7 +369,7 @@ point(uint64_t first, enum fault_kind kind, long n, long more)
 	world_folder(path);
 	dir = open(path, O_RDONLY | O_DIRECTORY);
 	memset(sh, 0, sizeof *sh);
-	seed = first * 0x9e3779b97f4a7c15 + 1;
+	chance = first * 0x9e3779b97f4a7c15 + 1;
 	folder = dir;
 	pid = fork();
 	if (!pid) {
