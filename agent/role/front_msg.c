@@ -480,7 +480,8 @@ front_msg_flush(struct front_conn *c, bool all)
 bool
 front_msg_full(const struct front_msg *m)
 {
-	return m->fd < 0 && m->out.n >= (m->small ? FRONT_MOST_CONTENT : FRONT_READ_LITTLE);
+	/* a small one that comes to more asks for its file then, and not before */
+	return m->fd < 0 && !m->small && m->out.n >= FRONT_READ_LITTLE;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

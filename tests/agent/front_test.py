@@ -4,15 +4,18 @@
 front_test.py RIG [PART ...]
 """
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
 import queue
 import random
 import smtplib
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,6 +27,7 @@ import rig  # noqa: E402
 from front_rig import HEAD, WEB, Client, Front  # noqa: E402
 
 RIG = os.path.abspath(sys.argv[1])
+MOST_CONTENT = 14 << 10  # FRONT_MOST_CONTENT
 r = report.Report()
 PLAIN = "From: a@example.org\nSubject: x\nDate: Sun, 22 Nov 2026 00:00:00 +0000\nMessage-ID: <1@x>\n\nhello\n"
 
@@ -770,6 +774,25 @@ def windows():
         f.count()
         c = Client(f.port)
         r.same("no room", c.message(PLAIN)[1][:9], "452 4.3.1")
+        c.close()
+    with front(settings(sub="mode: through")) as f, r.part("mode: through: content that stops where a seal is full goes on"):
+        c = Client(f.sock)
+        c.begin()
+        text = b"From: a@example.org\r\nSubject: x\r\n\r\n"
+        c.send(text, b"y\r\n.\r\n")
+        r.same("a small one", c.reply()[0], "250")
+        added = f.until("seal")["size"] - len(text + b"y\r\n")
+        for n in (-1, 0, 1):
+            c.begin()
+            c.send(text, b"y" * (MOST_CONTENT - added - len(text) + n))
+            # all of it has been read, and its turn is over when the count is told
+            while struct.unpack("i", fcntl.ioctl(c.s, termios.TIOCOUTQ, b"    "))[0]:
+                time.sleep(0.01)
+            f.count()
+            c.send(b"y\r\n.\r\n")
+            r.same("it is taken", c.reply()[0], "250")
+            seal = f.until("seal")
+            r.same("whole", (seal["size"], seal["brought"]), (MOST_CONTENT + n + len(b"y\r\n"), 0))
         c.close()
     with front(settings(app="limits: [{recipients: 2, per: message, over: defer}]")) as f, \
             r.part("recipients past a limit are deferred one by one (RFC 5321 4.5.3.1.10)"):
