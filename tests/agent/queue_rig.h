@@ -91,13 +91,21 @@ struct rig_in {
 	const void *body;
 };
 
+/* A second and less is a look whether nothing comes; more is for what surely comes, and on a busy machine that takes
+ * its time. */
+static inline int
+rig_patience(int ms)
+{
+	return ms > 1000 && ms < 60000 ? 60000 : ms;
+}
+
 /* Waits; the message, or NULL after ms. */
 static inline const void *
 rig_wait(int chan, const struct ipc_shape *shapes, uint32_t type, int ms, struct rig_in *m)
 {
 	ipc_free(&m->in);
 	m->in = (struct ipc_in){0};
-	int r = ipc_recv_wait(chan, &m->in, ms);
+	int r = ipc_recv_wait(chan, &m->in, rig_patience(ms));
 	if (r == -ETIMEDOUT)
 		return NULL;
 	CHECK(r == 1);
@@ -391,7 +399,7 @@ rig_people(struct rig *r, enum mail_queue_op op, uint64_t id, bool json, int *er
 static inline bool
 rig_empty(struct rig *r, int ms)
 {
-	for (; ms > 0; ms -= 20) {
+	for (ms = rig_patience(ms); ms > 0; ms -= 20) {
 		struct rig_in m = {0};
 
 		rig_status(r, &m);
