@@ -451,6 +451,8 @@ fill(struct front_conn *c)
 	    c->unit);
 
 	o.size = front_policy_size(c->p->policy, x);
+	/* o.line stays 0: a line over 998 octets goes as it is. Folding would break a signature, and RFC 5321 4.5.3.1
+	   asks to take what is larger than it must be taken; a relay that minds says so */
 	c->s = smtp_server_new(&o);
 	if (!c->s)
 		return false;

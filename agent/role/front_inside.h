@@ -422,6 +422,7 @@ front_admit_tell(struct front_conn *c, unsigned code, const char *enhanced, cons
 /* MAIL was taken: a transaction. False without memory. */
 bool
 front_msg_begin(struct front_conn *c, const struct smtp_server_event *e);
+/* A recipient was taken: kept, unless the same one is. False without memory. */
 bool
 front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e);
 

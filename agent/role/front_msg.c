@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +68,18 @@ begin(struct front_conn *c)
 	front_tell(c);
 }
 
+/* One mailbox, and told the same of it: local parts are compared exactly, domains without case (RFC 5321 2.4). */
+static bool
+same_rcpt(const struct front_to *t, const struct smtp_server_event *e)
+{
+	const char *at = strrchr(t->address, '@');
+	size_t n = at ? (size_t)(at - t->address) : strlen(t->address);
+
+	return t->notify == e->rcpt.notify && !strncmp(t->address, e->path, n) &&
+	    !strcasecmp(t->address + n, e->path + n) &&
+	    !strcmp(t->orcpt ? t->orcpt : "", e->rcpt.orcpt ? e->rcpt.orcpt : "");
+}
+
 bool
 front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 {
@@ -74,6 +87,10 @@ front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 	size_t n = strlen(e->path) + 1, k = e->rcpt.orcpt ? strlen(e->rcpt.orcpt) + 1 : 0;
 	struct front_to *t;
 
+	/* said twice, sent once */
+	for (size_t i = 0; i < m->nto; i++)
+		if (same_rcpt(m->to[i], e))
+			return true;
 	if (m->nto == m->capto) {
 		size_t cap = m->capto ? 2 * m->capto : 4;
 		struct front_to **to = realloc(m->to, cap * sizeof *to);

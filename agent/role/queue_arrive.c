@@ -90,7 +90,7 @@ over(struct queue *q, struct queue_mail *m)
 static void
 take_back(struct queue *q, uint64_t id)
 {
-	int err = spool_drop(q->s, id, q->now, "the program was told 451, for the queue had not answered in time");
+	int err = spool_drop(q->s, id, q->now, "the program was told 451: it was not kept whole, or not in time");
 	char text[SPOOL_ID_LEN + 1];
 
 	spool_id_text(id, text);
@@ -271,8 +271,11 @@ queue_mail_committed(struct queue *q, struct queue_mail *m, int err)
 		m->commit_err = err;
 	if (--m->ncommit)
 		return;
+	/* the program sends it again, and its sender gets a report then */
+	if (m->report && (m->commit_err || m->dropped))
+		(void)spool_drop(q->s, m->report, q->now, "the message that it is about was not taken");
 	/* nothing of it has been claimed: that comes after all outcomes */
-	if (m->dropped && m->kept && !m->commit_err)
+	if (m->durable && (m->commit_err || m->dropped))
 		take_back(q, m->id);
 	if (!m->commit_err || (m->told_report && !m->kept && !m->owed)) {
 		over(q, m);

@@ -82,6 +82,10 @@ finish(struct queue *q)
 		if (t->report && !err && t->nowed)
 			(void)spool_reported_of(q->s, t->about, t->owed, t->nowed, q->now);
 		q->count.reports += t->report && !err;
+		if (t->report && m && !err)
+			m->report = q->outcome[i].id;
+		else if (m && !err)
+			m->durable = true;
 		if (t->report) {
 			free(t->owed);
 			free(t);

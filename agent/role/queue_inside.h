@@ -154,7 +154,9 @@ struct queue_mail {
 	unsigned ncommit;          /* outcomes awaited */
 	int commit_err;
 	bool kept, told_report;
+	bool durable;              /* what was kept is in the spool */
 	bool owed;                 /* the report is on refused ones: without it the message is not taken */
+	uint64_t report;           /* it is in the spool under this id; 0 */
 	struct queue_answer answer;
 	bool delivered;
 	bool dropped;              /* front wants it no more: its program was told 451 */

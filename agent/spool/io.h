@@ -35,7 +35,8 @@ io_cut(int fd, uint64_t size);
 int
 io_size(int fd, uint64_t *size);
 
-/* fsync, fdatasync or syncfs, once. */
+/* fsync, fdatasync or syncfs, once. syncfs tells errors of writing back since Linux 5.8; before it, SPOOL_SYNC_EACH is the
+ * only safe choice. */
 int
 io_fsync(int fd);
 int

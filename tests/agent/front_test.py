@@ -319,6 +319,12 @@ def header():
         r.same("no header at all", text.endswith(b"\r\n\r\njust text\r\nand more\r\n"), True)
         seal, text = sent(PLAIN.encode().replace(b"\n", b"\r\n") + "grün\r\n".encode(), options=" BODY=8BITMIME")
         r.same("eight bits are told", seal["eight"], 1)
+        line = "X-Long: " + "".join(f"{i:07d} " for i in range(25_000)) + "\n"
+        seal, text = sent(line + PLAIN)
+        r.same("a line of 200 kB is as it was", line.replace("\n", "\r\n").encode() in text, True)
+        seal, text = sent(PLAIN, to=["b@example.com", "B@example.com", "b@Example.COM", "c@example.com", "b@example.com"])
+        r.same("RFC 5321 2.4: a recipient said twice is one, a local part has its case", [x["address"] for x in seal["to"]],
+               ["b@example.com", "B@example.com", "c@example.com"])
         seal, text = sent(PLAIN, sender="a@example.org", to=["ü@example.com"], options=" SMTPUTF8")
         r.same("SMTPUTF8 is told", (seal["utf8"], seal["to"][0]["address"]), (1, "ü@example.com"))
         big = random.Random(1).randbytes(22_000_000).hex().encode()

@@ -22,7 +22,7 @@ static struct rig g;
 
 /* What the role's syncs meet: the three calls below stand before the C library's. Shared with the role. */
 static struct syncs {
-	atomic_int fail, block;
+	atomic_int fail, block, fail_at; /* fail_at: the n-th from now */
 	atomic_uint n;
 } *syncs;
 
@@ -32,7 +32,7 @@ synced(long call, int fd)
 	atomic_fetch_add(&syncs->n, 1);
 	while (atomic_load(&syncs->block))
 		usleep(1000);
-	if (atomic_load(&syncs->fail)) {
+	if (atomic_load(&syncs->fail) || (atomic_load(&syncs->fail_at) && atomic_fetch_sub(&syncs->fail_at, 1) == 1)) {
 		errno = EIO;
 		return -1;
 	}
@@ -593,7 +593,7 @@ a_drop_while_its_seal_is_being_synced_leaves_nothing(void **state)
 	assert_int_equal(rig_settled(&g, &m)->id, id);
 	nothing_went_before();
 	char *text = rig_people(&g, MAIL_QUEUE_TRACE, id, false, &err);
-	assert_non_null(strstr(text, "not answered in time"));
+	assert_non_null(strstr(text, "the program was told 451"));
 	free(text);
 	ipc_free(&m.in);
 }
@@ -644,6 +644,40 @@ through_a_drop_cancels_and_keeps_nothing(void **state)
 	ipc_free(&m.in);
 	ipc_free(&s.in);
 	ipc_free(&c.in);
+}
+
+/* One recipient refused, who is reported on, one deferred, who is kept: of the two files the n-th is not durable. The
+ * program is told 451 and sends again, so what was kept would come twice. Nothing else is synced before. */
+static void
+half_is_durable(int n)
+{
+	struct rig_in m = {0}, s = {0};
+	struct relay_fate_of f[2] = {{RELAY_FAILED, 550, "5.1.1 who is b"}, {RELAY_DEFERRED, 450, "4.2.0 busy"}};
+
+	goes_through(&(struct rig_mail){.to = {"b@example.com", "c@example.com"}, .through = true}, &s, 1);
+	struct relay_result r = {.claim = ((const struct relay_send *)s.body)->claim, .connected = 1, .rcpt = f,
+		.nrcpt = 2};
+	atomic_store(&syncs->fail_at, n);
+	assert_int_equal(ipc_send(g.relay, RELAY_RESULT, 0, &relay_tell_shape[RELAY_RESULT], &r, NULL, 0), 0);
+	assert_int_equal(rig_settled(&g, &m)->code, 451);
+	assert_int_equal(atomic_load(&syncs->fail_at), 0);
+	nothing_went_before();
+	ipc_free(&m.in);
+	ipc_free(&s.in);
+}
+
+static void
+through_a_report_goes_only_with_what_it_is_about(void **state)
+{
+	(void)state;
+	half_is_durable(2);
+}
+
+static void
+through_what_is_open_is_kept_only_with_its_report(void **state)
+{
+	(void)state;
+	half_is_durable(1);
 }
 
 static void
@@ -1224,6 +1258,8 @@ main(void)
 		T(a_drop_while_its_seal_is_being_synced_leaves_nothing),
 		T(a_drop_that_crosses_the_250_removes_what_is_not_being_sent),
 		T(through_a_drop_cancels_and_keeps_nothing),
+		T(through_a_report_goes_only_with_what_it_is_about),
+		T(through_what_is_open_is_kept_only_with_its_report),
 		T(a_seal_of_more_than_was_written_is_refused),
 		T(a_message_over_the_size_is_refused_for_good),
 		T(recipients_in_several_seals_go_in_several_claims),
