@@ -41,8 +41,8 @@ struct pollfd;
 enum {
 	RELAY_MOST_CONNS = 40,     /* in all; then idle ones of others make place */
 	RELAY_CONNS_EACH = 32,     /* to one relay, where the policy says nothing; */
-	RELAY_CONNS_FAR = 40,      /* to one that is far: a message takes a round trip of a connection. One that lets us
-	                              have less is asked for no more (limit) */
+	RELAY_CONNS_FAR = 36,      /* to one that is far: a message takes a round trip of a connection. One that lets us
+	                              have less is asked for no more (limit); one that hangs leaves some to others */
 	RELAY_MOST_CLAIMS = 512,   /* that wait or travel; each holds a descriptor */
 	RELAY_MOST_ASKED = 128,    /* names of RELAY_RESOLVE */
 	RELAY_MOST_CREDENTIALS = 4096,

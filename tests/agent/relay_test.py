@@ -1068,6 +1068,30 @@ def a_wrong_certificate_is_told_where_the_other_port_is_closed(folder):
     r.close()
 
 
+def a_relay_that_is_slow_and_hangs_leaves_places_to_others(folder):
+    """One that takes long to greet gets more connections than others, but not all there are."""
+    go = threading.Event()
+    slow = Relay(2525, reply={'EHLO': lambda s, _: time.sleep(0.03), '.': lambda s, _: go.wait(4 * world.LONG) and None})
+    other = Relay(2526)
+    rig = Rig(RIG, folder, '--servers', '127.0.0.1:5353')
+    assert rig.policy(policy(folder, ('slow', PLAIN), ('other', PLAIN.replace('2525', '2526'))))['err'] == 0
+    for n in range(128):
+        rig.send(100 + n, relay='slow')
+    end = time.monotonic() + world.LONG
+    while slow.now < 36:
+        assert time.monotonic() < end, slow.now
+        time.sleep(0.05)
+    time.sleep(0.5)            # for those that would be too many
+    assert fates(rig.sent(1000, relay='other')) == ['delivered']
+    assert slow.now == 36, slow.now
+    go.set()
+    for n in range(128):
+        assert fates(rig.result(100 + n)) == ['delivered']
+    ends(rig)
+    slow.close()
+    other.close()
+
+
 def idle_connections_make_place_for_another_relay(folder):
     """Forty connections in all: those of relays that have nothing to do go."""
     r = Relay(2525, reply={'.': lambda s, _: time.sleep(0.3)})
