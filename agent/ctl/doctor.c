@@ -87,7 +87,7 @@ finish(const struct print *p)
 	else
 		printf("\nnone of %u checks fails\n", all);
 	if (!p->json && warn)
-		printf("%u warn%s\n", warn, warn == 1 ? "s" : "");
+		printf("%u warning%s\n", warn, warn == 1 ? "" : "s");
 }
 
 /* ---- the listeners ----------------------------------------------------------------------------- */

@@ -53,6 +53,14 @@ queue_relay_of(struct queue *q, const char *name)
 	return r;
 }
 
+const char *
+queue_host_of(const struct queue *q, const char *relay)
+{
+	const struct policy_relay *r = policy_relay_find(q->policy.p, relay);
+
+	return r && r->host ? r->host : relay;
+}
+
 const struct policy_application *
 queue_application(const struct queue *q, const char *name)
 {

@@ -345,7 +345,7 @@ report(struct queue *q, struct queue_mail *m)
 			v[about.nrcpt++] = (struct smtp_report_rcpt){
 				.action = f->relayed ? SMTP_REPORT_RELAYED : SMTP_REPORT_FAILED,
 				.path = f->address, .orcpt = m->rcpt[i].orcpt, .status = status[i],
-				.relay = f->relay, .reply = reply[i], .last = q->now / 1000};
+				.relay = queue_host_of(q, f->relay), .reply = reply[i], .last = q->now / 1000};
 		}
 		about.fd = spool_arrival_fd(m->a, &about.offset);
 		err = about.nrcpt ? queue_report(q, &about, m) : 1;

@@ -11,9 +11,6 @@
 
 enum { EVENTS = 32, REFUSED_MS = 1000 };
 
-/* What a recipient's last reply begins with that an alarm holds; people's own holds say nothing. */
-#define ALARM "alarm: "
-
 static unsigned
 room_of(const struct policy_relay *p)
 {
@@ -46,7 +43,7 @@ look_at(struct queue *q, uint64_t id)
 			(void)queue_route(q, m.env.application, r->address, &way);
 		relay[i] = way && strcmp(way, r->relay) ? way : NULL;
 		any |= relay[i] != NULL;
-		if (r->state == SPOOL_HELD && r->last.text && !strncmp(r->last.text, ALARM, strlen(ALARM)) &&
+		if (r->state == SPOOL_HELD && r->last.text && !strncmp(r->last.text, QUEUE_ALARM, strlen(QUEUE_ALARM)) &&
 		    (to = queue_relay_of(q, relay[i] ? relay[i] : r->relay)))
 			queue_relay_hold(q, to, id);
 	}
@@ -243,7 +240,7 @@ take(struct queue *q, const struct queue_claim *c, const struct queue_send *s,
 			o->report = smtp_report_wanted(SMTP_REPORT_RELAYED, queue_notify(r->notify),
 			    c->m->env.from);
 		if (o->fate == SPOOL_FATE_HELD) {
-			snprintf(held[at + i], sizeof *held, ALARM "%.500s", f->text);
+			snprintf(held[at + i], sizeof *held, QUEUE_ALARM "%.500s", f->text);
 			o->reply.text = held[at + i];
 		}
 	}

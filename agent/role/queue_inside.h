@@ -35,6 +35,10 @@
 
 struct arena;
 
+/* What a recipient's last reply begins with that an alarm holds, the relay's code and words behind it; people's
+ * own holds say nothing. */
+#define QUEUE_ALARM "alarm: "
+
 enum {
 	QUEUE_MAILS = 256,         /* of programs at once; each holds a descriptor */
 	QUEUE_SENDS = 480,         /* with the relay role, less than it takes (busy) */
@@ -275,6 +279,10 @@ queue_room(size_t n, size_t size);
 /* The relay's row, made where it is missing; NULL: no memory, too many. */
 struct queue_relay *
 queue_relay_of(struct queue *q, const char *name);
+
+/* The host that the policy has for a relay of that name; the name itself where it has no such relay any more. */
+const char *
+queue_host_of(const struct queue *q, const char *relay);
 
 /* The application of that name; NULL: none. */
 const struct policy_application *

@@ -89,7 +89,8 @@ static void
 event(struct queue_life *l, char *col[COLUMNS], const char *words, bool of_all)
 {
 	const char *next = col[4], *relay = col[7], *peer = col[8], *tls = col[9], *cipher = col[10], *text = col[11];
-	bool none = !strcmp(col[6], "0");
+	/* an alarm's text says the code itself */
+	bool none = !strcmp(col[6], "0") || !strncmp(text, QUEUE_ALARM, strlen(QUEUE_ALARM));
 
 	at(l->b, col[1]);
 	buf_str(l->b, "  ");

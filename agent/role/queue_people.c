@@ -67,10 +67,26 @@ waiting(const struct spool_message *m)
 	return &m->env.rcpt[0];
 }
 
+/* The code; an alarm's text says it itself. */
+static void
+code_of(struct buf *b, const struct spool_reply *r)
+{
+	if (r->code && !(r->text && !strncmp(r->text, QUEUE_ALARM, strlen(QUEUE_ALARM))))
+		buf_printf(b, "%u ", r->code);
+}
+
+/* It waits, and what the relay said once is not why: the policy has it no more. */
+static const char *
+lost(const struct queue *q, const struct spool_rcpt *r)
+{
+	return q->policy.p && r->state < SPOOL_DELIVERED && !policy_relay_find(q->policy.p, r->relay) ?
+	    "the policy has no such relay any more, and no other way" : NULL;
+}
+
 /* ---- as text ------------------------------------------------------------------------ */
 
 static void
-list_text(struct buf *b, const struct spool_message *m)
+list_text(const struct queue *q, struct buf *b, const struct spool_message *m)
 {
 	const struct spool_rcpt *r = waiting(m);
 	char id[SPOOL_ID_LEN + 1];
@@ -86,10 +102,11 @@ list_text(struct buf *b, const struct spool_message *m)
 	buf_str(b, "> <");
 	plain(b, r->address);
 	buf_chr(b, '>');
-	if (r->last.code || r->last.text) {
+	if (lost(q, r)) {
+		buf_printf(b, " (%s)", lost(q, r));
+	} else if (r->last.code || r->last.text) {
 		buf_str(b, " (");
-		if (r->last.code)
-			buf_printf(b, "%u ", r->last.code);
+		code_of(b, &r->last);
 		plain(b, r->last.text);
 		buf_chr(b, ')');
 	}
@@ -128,7 +145,7 @@ header(struct buf *b, const struct spool_message *m)
 }
 
 static void
-show_text(struct buf *b, const struct spool_message *m)
+show_text(const struct queue *q, struct buf *b, const struct spool_message *m)
 {
 	const struct spool_envelope *e = &m->env;
 	char id[SPOOL_ID_LEN + 1];
@@ -164,10 +181,10 @@ show_text(struct buf *b, const struct spool_message *m)
 			when(b, r->next);
 		}
 		buf_chr(b, '\n');
+		field(b, "  waits", lost(q, r));
 		if (r->last.code || r->last.text) {
 			buf_str(b, "  last: ");
-			if (r->last.code)
-				buf_printf(b, "%u ", r->last.code);
+			code_of(b, &r->last);
 			plain(b, r->last.text);
 			buf_chr(b, '\n');
 		}
@@ -191,7 +208,7 @@ pair(struct buf *b, const char *key, const char *value)
 }
 
 static void
-put_json(struct buf *b, const struct spool_message *m, bool all)
+put_json(const struct queue *q, struct buf *b, const struct spool_message *m, bool all)
 {
 	const struct spool_envelope *e = &m->env;
 	struct buf head = BUF_INIT(2 * QUEUE_SHOWN);
@@ -215,6 +232,7 @@ put_json(struct buf *b, const struct spool_message *m, bool all)
 		buf_json(b, r->address);
 		pair(b, "relay", r->relay);
 		pair(b, "state", state_word[r->state]);
+		pair(b, "waits", lost(q, r));
 		buf_printf(b, ",\"attempts\":%u", r->attempts);
 		if (r->state == SPOOL_PENDING && r->next)
 			buf_printf(b, ",\"next\":%llu", (unsigned long long)r->next / 1000);
@@ -270,9 +288,9 @@ list(struct queue *q, const struct mail_queue *ask, struct buf *b, uint32_t *don
 			continue;
 		if (goes_by(&m, ask->relay)) {
 			if (ask->json)
-				put_json(b, &m, false);
+				put_json(q, b, &m, false);
 			else
-				list_text(b, &m);
+				list_text(q, b, &m);
 			++*done;
 		}
 		spool_message_end(&m);
@@ -306,9 +324,9 @@ one(struct queue *q, const struct mail_queue *ask, uint64_t id, struct buf *b)
 	case MAIL_QUEUE_SHOW:
 		err = spool_read(q->s, id, &m);
 		if (!err && ask->json)
-			put_json(b, &m, true);
+			put_json(q, b, &m, true);
 		else if (!err)
-			show_text(b, &m);
+			show_text(q, b, &m);
 		spool_message_end(&m);
 		return err ? err : b->err;
 	case MAIL_QUEUE_RETRY:

@@ -177,7 +177,7 @@ row_of(struct queue *q, const struct spool_message *m, const struct spool_rcpt *
 		snprintf(reply, 320, "%u %.300s", r->last.code, r->last.text ? r->last.text : "");
 		out->status = status;
 		out->reply = reply;
-		out->relay = r->relay;
+		out->relay = queue_host_of(q, r->relay);
 	} else if (r->last.text) {
 		snprintf(reply, 320, "%.300s", r->last.text);
 		words = reply;

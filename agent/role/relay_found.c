@@ -300,7 +300,9 @@ one_auth(struct telling *t, const struct relay_lane *l, const struct relay_cause
 	snprintf(todo, sizeof todo, "put the user and password that the relay's operators gave you into the file of the credential "
 	    "'%.100s' (lines `user: ...` and `password: ...`), then mailreevectl apply", name);
 	if (*unfit->text) {
-		SAY(t, DOCTOR_AUTH, DOCTOR_FAIL, todo, "%.400s", unfit->text);
+		/* not the relay's word: what is wrong with the file, its mode perhaps, or with our side of TLS */
+		SAY(t, DOCTOR_AUTH, DOCTOR_FAIL, strncmp(unfit->text, "TLS", 3) ? "see the check `credential`" :
+		    "mend the relay's `tls:` in the policy, then mailreevectl apply", "%.400s", unfit->text);
 	} else if (!x) {
 		SAY(t, DOCTOR_AUTH, DOCTOR_NOT, "", "credential '%.100s': no endpoint is well", name);
 	} else if (x->step == STEP_LIVE) {

@@ -175,6 +175,24 @@ original(const struct smtp_report *r, const char *orcpt, struct buf *out)
 	buf_free(&b);
 }
 
+/* RFC 3464 2.3.5: by name, or by an address as RFC 5321 4.1.3 writes it. */
+static void
+remote(struct buf *out, const char *host)
+{
+	struct buf b = BUF_INIT(300);
+	bool six = strchr(host, ':') != NULL;
+
+	if (six || !host[strspn(host, "0123456789.")])
+		buf_printf(&b, "[%s%.250s]", six ? "IPv6:" : "", host);
+	else
+		buf_printf(&b, "%.255s", host);
+	if (b.err)
+		out->err = out->err ? out->err : b.err;
+	else
+		field(out, "Remote-MTA", "dns; ", b.p, false);
+	buf_free(&b);
+}
+
 static void
 status(const struct smtp_report *r, struct buf *out)
 {
@@ -208,7 +226,7 @@ status(const struct smtp_report *r, struct buf *out)
 			of = t->status;
 		field(out, "Status", "", of, false);
 		if (t->relay)
-			field(out, "Remote-MTA", "dns; ", t->relay, false);
+			remote(out, t->relay);
 		if (t->reply)
 			field(out, "Diagnostic-Code", "smtp; ", t->reply, r->utf8);
 		if (t->last)

@@ -26,7 +26,7 @@ struct smtp_report_rcpt {
 	const char *path;          /* final recipient */
 	const char *orcpt;         /* as RCPT gave it, "type;xtext"; NULL */
 	const char *status;        /* "5.1.1"; NULL or of another class: made of the action */
-	const char *relay;         /* who said so: a host; NULL: we did */
+	const char *relay;         /* who said so: its host name, or its address; NULL: we did */
 	const char *reply;         /* what it said: "550 5.1.1 no such user"; NULL */
 	const char *words;         /* for people: why, and what to do; NULL */
 	uint64_t last;             /* seconds of the last attempt; 0: none */

@@ -27,6 +27,7 @@ struct sent {
 	uint64_t at, mono, id;       /* at: the wall's clock */
 	bool two, report;            /* relay two; a report of ours, which */
 	bool warning;                /* tells of a delay, else of a failure */
+	bool host;                   /* names relay one by its host (RFC 3464 2.3.5) */
 	char status[16];
 };
 
@@ -43,7 +44,7 @@ static const struct {
 } words[] = {
 	[TAKES] = {RELAY_DELIVERED, 250, "2.0.0 ok"}, [PUTS_OFF] = {RELAY_DEFERRED, 451, "4.3.0 later"},
 	[REFUSES] = {RELAY_FAILED, 550, "5.1.1 no"}, [IS_DOWN] = {RELAY_DEFERRED, 0, "no connection"},
-	[WRONG_PASSWORD] = {RELAY_HELD, 0, "535 5.7.8 wrong"},
+	[WRONG_PASSWORD] = {RELAY_HELD, 535, "192.0.2.1:587 refused the credential (AUTH): 535 5.7.8 wrong"},
 };
 
 static void
@@ -60,6 +61,7 @@ given(struct rig_in *m)
 		char *text = rig_content_of(m), *status = strstr(text, "\nStatus: ");
 
 		x->report = strstr(text, "multipart/report") != NULL;
+		x->host = strstr(text, "\nRemote-MTA: dns; one.example.org\r") != NULL;
 		x->warning = strstr(text, "\nAction: delayed") != NULL;
 		CHECK(!x->report || (status && sscanf(status, " Status: %15s", x->status) == 1));
 		free(text);
@@ -344,6 +346,7 @@ ISSUE_04_five_days_with_deaths_of_roles_keep_the_waits_one_warning_one_bounce(vo
 		if (sent[i].report) {
 			told = told ? told : sent[i].at;
 			assert_string_equal(sent[i].status, sent[i].warning ? "4.3.0" : "5.4.7");
+			assert_true(sent[i].host);
 		}
 	assert_int_equal(told, at + g.config.warn_after);
 	assert_int_equal(sent[nsent - 1].at, at + g.config.lifetime);
@@ -497,6 +500,8 @@ ISSUE_04_what_an_alarm_holds_is_released_by_a_policy_by_people_and_over_a_kill(v
 	start();
 	assert_true(shown(a, "held, relay one"));
 	assert_true(shown(b, "held, relay one"));
+	/* the code is said once */
+	assert_true(shown(b, "last: alarm: 192.0.2.1:587 refused the credential (AUTH): 535 5.7.8 wrong\n"));
 	/* a reload: one knocks at once, and it is still wrong */
 	pass(CLOCK_HOUR);
 	from = nsent;
@@ -511,6 +516,37 @@ ISSUE_04_what_an_alarm_holds_is_released_by_a_policy_by_people_and_over_a_kill(v
 	/* that it went well is known, and frees the other one */
 	assert_int_equal(sends_of(a, from), 1);
 	assert_int_equal(queued(), 0);
+}
+
+static void
+COL_35_mail_of_a_relay_that_the_policy_has_lost_says_so_and_goes_when_it_is_back(void **state)
+{
+	char *less = strdup(rig_policy), *text;
+	uint64_t id;
+	int err;
+
+	(void)state;
+	health[1] = PUTS_OFF;
+	id = mail(&(struct rig_mail){.to = {"b@two.example"}});
+	assert_true(shown(id, "last: 451 4.3.0 later"));
+	/* relay two has another name, and nothing else is for its mail */
+	memcpy(strstr(less, "  two:\n"), "  six:\n", 7);
+	memcpy(strstr(less, "- {to: any, via: one}"), "# nothing for anybody", 21);
+	memcpy(strstr(less, "via: two"), "via: six", 8);
+	memcpy(strstr(less, "@two.example"), "@six.example", 12);
+	rig_take_policy(&g, less);
+	pass(CLOCK_DAY);
+	assert_int_equal(sends_of(id, 0), 1);
+	assert_true(shown(id, "waits: the policy has no such relay any more"));
+	text = rig_people(&g, MAIL_QUEUE_LIST, 0, false, &err);
+	assert_non_null(strstr(text, "(the policy has no such relay any more"));
+	free(text);
+	health[1] = TAKES;
+	rig_take_policy(&g, rig_policy);
+	settle();
+	assert_false(shown(id, "no such relay"));
+	assert_int_equal(queued(), 0);
+	free(less);
 }
 
 static void
@@ -685,6 +721,7 @@ main(void)
 		T(ISSUE_04_the_circuit_of_a_relay_opens_lets_one_knock_and_closes),
 		T(ISSUE_04_a_relay_that_is_held_back_by_an_alarm_is_tried_by_one_message_at_growing_times),
 		T(ISSUE_04_what_an_alarm_holds_is_released_by_a_policy_by_people_and_over_a_kill),
+		T(COL_35_mail_of_a_relay_that_the_policy_has_lost_says_so_and_goes_when_it_is_back),
 		T(ISSUE_04_people_hold_a_message_for_days_and_retry_one_before_its_time),
 		T(ISSUE_04_silence_of_a_relay_for_days_is_no_second_send),
 		T(ISSUE_04_a_host_that_slept_beyond_the_lifetime_tries_once_more_then_bounces),

@@ -87,6 +87,26 @@ rfc3464_a_report_byte_for_byte(void **state)
 }
 
 static void
+rfc3464_2_3_5_a_relay_by_its_address_is_a_literal(void **state)
+{
+	struct smtp_report_rcpt to = usual.rcpt[0];
+	struct smtp_report r = usual;
+	struct buf b = BUF_INIT(1 << 16);
+
+	(void)state;
+	r.rcpt = &to;
+	r.nrcpt = 1;
+	to.relay = "192.0.2.1";
+	assert_int_equal(smtp_report_head(&r, &b), 0);
+	assert_non_null(strstr(b.p, "Remote-MTA: dns; [192.0.2.1]\r\n"));
+	b.n = 0;
+	to.relay = "2001:db8::1";
+	assert_int_equal(smtp_report_head(&r, &b), 0);
+	assert_non_null(strstr(b.p, "Remote-MTA: dns; [IPv6:2001:db8::1]\r\n"));
+	buf_free(&b);
+}
+
+static void
 rfc6533_international_and_whole(void **state)
 {
 	struct smtp_report r = usual;
@@ -160,6 +180,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc3461_4_1_when_a_report_is_wanted),
 		cmocka_unit_test(rfc3464_a_report_byte_for_byte),
+		cmocka_unit_test(rfc3464_2_3_5_a_relay_by_its_address_is_a_literal),
 		cmocka_unit_test(rfc6533_international_and_whole),
 		cmocka_unit_test(rfc5321_4_5_5_never_to_a_null_path),
 		cmocka_unit_test(report_injection),
