@@ -265,6 +265,9 @@ def a_credential_that_is_missing_or_for_all_to_read(w):
     w.credential(mode=0o644)
     told = w.see('credential', 'fail', 'mode 0644', 'chmod 0600')
     verdict('p w' not in str(told), 'no password is told', told)
+    # and once the agent has read it so: the relay was not asked, the file is what is wrong
+    w.policy()
+    w.see('auth', 'fail', 'mode 0644', 'see the check `credential`')
     w.credential()
     w.see('credential', 'warn', 'changed after the agent read it', 'mailreevectl apply')
     w.policy()
