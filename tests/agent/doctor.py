@@ -129,6 +129,11 @@ class World:
         r = self.agent.ctl('doctor', *words, '--json')
         return r.status, json.loads(r.out)['checks'] if r.status < 2 else []
 
+    def comes(self, check, outcome, word=''):
+        """Waits for it: what `apply` began goes on behind its answer."""
+        wait_for(lambda: any(x['check'] == check and x['verdict'] == outcome and word in x['text']
+                             for x in self.ask()[1]))
+
     def see(self, check, outcome, *wanted):
         """Doctor finds that, in these words, and fails if it is a failure."""
         status, told = self.ask()
@@ -267,7 +272,11 @@ def a_credential_that_is_missing_or_for_all_to_read(w):
     verdict('p w' not in str(told), 'no password is told', told)
     # and once the agent has read it so: the relay was not asked, the file is what is wrong
     w.policy()
+    w.comes('auth', 'fail', 'mode 0644')
     w.see('auth', 'fail', 'mode 0644', 'see the check `credential`')
+    w.credential()
+    w.policy()
+    w.comes('auth', 'pass')
     w.credential()
     w.see('credential', 'warn', 'changed after the agent read it', 'mailreevectl apply')
     w.policy()
