@@ -363,6 +363,8 @@ front_conn_give_way(struct front_conn *c)
 	size_t n;
 
 	c->f->count.connections_gave_way++;
+	/* what it is told of its message goes out before: it would send it again */
+	(void)put(c);
 	smtp_server_output(c->s, &n);
 	if (!n && !c->lingers)
 		send(c->fd, word, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -10,6 +10,7 @@ import os
 import pathlib
 import queue
 import random
+import signal
 import smtplib
 import struct
 import subprocess
@@ -594,6 +595,30 @@ for i in range(5):
             r.same("each time", said.split(), ["220"] * 5)
 
 
+def last_word():
+    """Who gives way is told first what became of its message: it would send it again."""
+    with front(most=4) as f, r.part("its 250 is on its way when a newcomer takes its place: it is told"):
+        f.say("hold")
+        f.count()
+        busy = Client(f.port)
+        busy.begin()
+        busy.send(PLAIN.replace("\n", "\r\n").encode() + b".\r\n")
+        f.until("seal")
+        others = [Client(f.port) for _ in range(2)]
+        f.count()
+        # the queue's answer and the newcomer come in one turn
+        os.kill(f.pid, signal.SIGSTOP)
+        f.say("go")
+        f.stat()
+        new = Client(f.port, greet=False)
+        time.sleep(0.1)        # FRONT_GIVES_WAY_MS and more
+        os.kill(f.pid, signal.SIGCONT)
+        r.same("the newcomer has a place", new.reply()[0], "220")
+        r.same("the answer", busy.reply()[0], "250")
+        for c in (busy, new, *others):
+            c.close()
+
+
 def given_back():
     policy = settings(kind="{messages: 2, per: hour, over: defer}",
                       app="limits: [{messages: 3, per: connection, over: defer}]")
@@ -826,7 +851,7 @@ def stop():
 
 
 PARTS = [real_clients, sendmail, unknown, two_cgroups, two_users, verdicts, header, smuggling, early, pipelined,
-         queue_answers, dripping, few_places, given_back, room, recipients, names, reload, windows, stop]
+         queue_answers, dripping, few_places, last_word, given_back, room, recipients, names, reload, windows, stop]
 
 
 def main():
