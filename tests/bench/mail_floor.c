@@ -165,7 +165,7 @@ session(int fd, int next)
 static int
 beside(int next, int listener)
 {
-	pid_t parent = getpid(), pid;
+	pid_t parent = getpid(), pid = -1;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) || (pid = fork()) < 0)
