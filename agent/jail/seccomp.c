@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#include "base/sanitized.h"
 #include "jail/jail.h"
 
 #define CALL(name) SCMP_SYS(name)
@@ -106,17 +107,6 @@ static const struct profile {
 	    LIST(front_calls)}, {AF_UNIX, AF_NETLINK, AF_INET, AF_INET6}},
 	[JAIL_COMPILE] = {{LIST(common), LIST(reading)}, {0}},
 };
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* Sockets: the families of the profile; of others the caller is told that there are none, as a
  * kernel without them would, for libraries that only try. */

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/sanitized.h"
 #include "compile/compile.h"
 #include "doc/doc.h"
 #include "ipc/compile.h"
@@ -58,18 +59,6 @@ struct work {
 	uint32_t nfile;
 };
 
-/* The address sanitizer takes terabytes of addresses; gcc and clang tell it each in its way. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 /* ---- the jail ---------------------------------------------------------------- */
 
 /* Where the unit allows less, that holds. 0 or -1 with errno. */
@@ -96,6 +85,7 @@ enter(const struct compile_job *job)
 
 	snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - job->path) + 1 : 1,
 	    slash ? job->path : ".");
+	/* the address sanitizer takes terabytes of addresses */
 	if (bound(RLIMIT_CPU, cpu) || bound(RLIMIT_CORE, core) || (!SANITIZED && bound(RLIMIT_AS, mem)))
 		return -errno;
 	err = jail_begin();

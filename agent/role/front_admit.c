@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/sanitized.h"
 #include "log/log.h"
 #include "role/front_inside.h"
 
@@ -12,7 +13,8 @@
 static struct arena *
 scratch(struct front *f)
 {
-	if (f->scratch && arena_used(f->scratch) > 512 * 1024)
+	/* in a sanitized build each question ends what is known from the one before: who keeps it is found out */
+	if (f->scratch && arena_used(f->scratch) > (SANITIZED ? 0 : 512 * 1024))
 		f->scratch = arena_free(f->scratch);
 	if (!f->scratch) {
 		f->scratch = arena_new();

@@ -26,19 +26,12 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/sanitized.h"
 #include "ipc/apply.h"
 #include "log/log.h"
 #include "nl/talk.h"
 #include "plan/plan.h"
 #include "role/role.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED
-#endif
-#endif
 
 enum { MOST_LINE = 1 << 16 };
 
@@ -411,9 +404,7 @@ main(int argc, char **argv)
 			opt.netlink = nl_talk_fd(kept);
 		}
 	}
-#ifdef SANITIZED
-	opt.no_jail = true;        /* who looks for leaks needs what the jail takes */
-#endif
+	opt.no_jail |= SANITIZED;  /* who looks for leaks needs what the jail takes */
 	setvbuf(stdin, NULL, _IONBF, 0);
 	start();
 	for (;;) {

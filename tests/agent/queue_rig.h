@@ -19,6 +19,7 @@
 #include "../unit/spool_world.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/sanitized.h"
 #include "ipc/front.h"
 #include "ipc/mail.h"
 #include "ipc/relay.h"
@@ -33,18 +34,6 @@
 			abort(); \
 		} \
 	} while (0)
-
-/* The search for leaks reads its own process, which a jailed one forbids. */
-#if defined(__SANITIZE_ADDRESS__)
-#define RIG_SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RIG_SANITIZED true
-#endif
-#endif
-#ifndef RIG_SANITIZED
-#define RIG_SANITIZED false
-#endif
 
 static const char rig_policy[] =
     "mailreeve: 1\n"
@@ -164,8 +153,9 @@ rig_begin_quiet(struct rig *r)
 	r->pid = fork();
 	CHECK(r->pid >= 0);
 	if (!r->pid) {
+		/* the search for leaks reads its own process, which a jailed one forbids */
 		struct role_queue o = {.front = f[1], .relay = y[1], .parent = p[1], .spool = r->dir,
-			.config = &r->config, .uid = getuid(), .gid = getgid(), .no_jail = RIG_SANITIZED};
+			.config = &r->config, .uid = getuid(), .gid = getgid(), .no_jail = SANITIZED};
 		close(f[0]);
 		close(y[0]);
 		close(p[0]);

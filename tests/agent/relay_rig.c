@@ -27,23 +27,12 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/sanitized.h"
 #include "ipc/mail.h"
 #include "ipc/relay.h"
 #include "role/role.h"
 #include "world/bundle.h"
 #include "world/world.h"
-
-/* LeakSanitizer looks into /proc at the end, which a jail forbids. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
 
 enum { WORDS = 120, PIECE = 1 << 16 };
 
@@ -378,6 +367,7 @@ int
 main(int argc, char **argv)
 {
 	int q[2], p[2], st;
+	/* LeakSanitizer looks into /proc at the end, which a jail forbids */
 	struct role_relay o = {.uid = getuid(), .gid = getgid(), .no_jail = SANITIZED};
 	const char *ca[8];
 	struct pollfd w[3];

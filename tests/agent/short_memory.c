@@ -198,7 +198,7 @@ relay(void)
 	CHECK(pid >= 0);
 	if (!pid) {
 		struct role_relay o = {.queue = q[1], .parent = p[1], .servers = "127.0.0.1", .uid = getuid(),
-			.gid = getgid(), .no_jail = RIG_SANITIZED};
+			.gid = getgid(), .no_jail = SANITIZED};
 
 		close(q[0]);
 		close(p[0]);
