@@ -239,12 +239,14 @@ reap(struct starter *s)
 static int
 programs(struct starter *s)
 {
-	char path[sizeof s->beside + 64], *slash;
-	ssize_t n = readlink("/proc/self/exe", s->beside, sizeof s->beside - 1);
+	/* read apart: with sanitizers gcc believes that s may be NULL, and refuses */
+	char path[sizeof s->beside + 64], beside[sizeof s->beside], *slash;
+	ssize_t n = readlink("/proc/self/exe", beside, sizeof beside - 1);
 
 	if (n < 0)
 		return -errno;
-	s->beside[n] = '\0';
+	beside[n] = '\0';
+	memcpy(s->beside, beside, (size_t)n + 1);
 	slash = strrchr(s->beside, '/');
 	if (slash)
 		slash[1] = '\0';
