@@ -19,6 +19,16 @@ room_of(const struct policy_relay *p)
 	return n < QUEUE_CLAIMS ? (unsigned)n : QUEUE_CLAIMS;
 }
 
+/* Whether this relay may have one more claim: the last of them all are for relays that have few, so that some
+ * that are slow do not keep back the mail of the others. */
+static bool
+may_claim(const struct queue *q, const struct queue_relay *r, const struct policy_relay *p)
+{
+	unsigned most = r->claims < QUEUE_FEW ? QUEUE_CLAIMS : QUEUE_CLAIMS - QUEUE_FEW;
+
+	return r->claims < room_of(p) && q->nclaim < most && q->nsend < QUEUE_SENDS;
+}
+
 /* ---- routes --------------------------------------------------------------------------- */
 
 /* Recipients whose way has changed since get their new relay; those that an alarm held are
@@ -175,13 +185,11 @@ claims_of(struct queue *q, const char *name)
 {
 	const struct policy_relay *p = policy_relay_find(q->policy.p, name);
 	struct queue_relay *r = queue_relay_of(q, name);
-	unsigned room = p ? room_of(p) : 0;
 
 	if (r && !p && q->scan == UINT64_MAX)
 		look_for(q, r, false);
 
-	while (r && r->pause <= q->mono && r->claims < room && q->nclaim < QUEUE_CLAIMS &&
-	    q->nsend < QUEUE_SENDS) {
+	while (r && p && r->pause <= q->mono && may_claim(q, r, p)) {
 		struct spool_claim *c;
 		int err = spool_claim(q->s, name, q->now, &c);
 
@@ -338,7 +346,7 @@ queue_deliver_deadline(const struct queue *q)
 		const struct policy_relay *p = policy_relay_find(q->policy.p, name);
 		const struct queue_relay *r = p ? queue_relay_of((struct queue *)q, name) : NULL;
 
-		if (!r || r->claims >= room_of(p) || q->nclaim >= QUEUE_CLAIMS || q->nsend >= QUEUE_SENDS)
+		if (!r || !may_claim(q, r, p))
 			continue;
 		if (r->pause > q->mono) {
 			t = r->pause < t ? r->pause : t;

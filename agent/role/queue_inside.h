@@ -45,6 +45,7 @@ enum {
 	QUEUE_CLAIMS = 224,        /* of them for the spool's claims: the rest is for programs that wait */
 	QUEUE_EACH = 128,          /* claims of one relay, where the policy says nothing: the relay role keeps its
 	                              connections busy from them, two each, and makes more while so many wait */
+	QUEUE_FEW = 64,            /* claims that a relay gets also where others have many */
 	QUEUE_AHEAD = 2,           /* claims for each connection, where it does */
 	QUEUE_PARTS = 64,          /* sends of one message or claim */
 	QUEUE_SEND_BYTES = 40 << 10, /* of addresses in one send: a channel's message is limited */

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 
 #include "queue_rig.h"
+#include "role/queue_inside.h"
 
 static struct rig g;
 
@@ -872,6 +873,32 @@ a_stop_finishes_what_was_sealed_and_refuses_what_is_new(void **state)
 	ipc_free(&c.in);
 }
 
+/* So many messages to a relay that does not answer: how many of them are handed to it. */
+static unsigned
+handed(const char *to, unsigned n)
+{
+	struct rig_in m = {0};
+	unsigned sent = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		rig_mail(&g, &(struct rig_mail){.to = {to}});
+		rig_settled(&g, &m);
+	}
+	while (rig_send(&g, sent < QUEUE_FEW ? 5000 : 500, &m))
+		sent++;
+	ipc_free(&m.in);
+	return sent;
+}
+
+static void
+relays_that_do_not_answer_leave_claims_to_others(void **state)
+{
+	(void)state;
+	assert_int_equal(handed("b@example.com", QUEUE_EACH + 20), QUEUE_EACH);
+	assert_int_equal(handed("b@two.example", QUEUE_EACH), QUEUE_FEW);
+	assert_true(QUEUE_EACH + QUEUE_FEW < QUEUE_CLAIMS);
+}
+
 static void
 many_messages_share_few_commits(void **state)
 {
@@ -1267,6 +1294,7 @@ main(void)
 		T(a_question_about_a_name_goes_to_the_relay_role_and_back),
 		T(nothing_is_taken_before_a_policy_and_a_bad_one_changes_nothing),
 		T(a_stop_finishes_what_was_sealed_and_refuses_what_is_new),
+		T(relays_that_do_not_answer_leave_claims_to_others),
 		T(many_messages_share_few_commits),
 		T(no_250_before_the_sync_and_accepting_goes_on_meanwhile),
 		T(through_a_delivery_takes_no_sync),
