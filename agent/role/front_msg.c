@@ -124,7 +124,7 @@ front_msg_rcpt(struct front_conn *c, const struct smtp_server_event *e)
 static void
 unfile(struct front_conn *c)
 {
-	if (c->m.filed) {
+	if (c->m.filed && c->u) {
 		c->u->nmsg--;
 		c->f->nmsg--;
 	}
@@ -449,7 +449,7 @@ write_all(struct front_conn *c)
 		m->wrote += (uint64_t)k;
 		while (at < n && (size_t)k >= v[at].iov_len)
 			k -= (ssize_t)v[at++].iov_len;
-		if (k) {
+		if (k && at < n) {
 			v[at].iov_base = (char *)v[at].iov_base + k;
 			v[at].iov_len -= (size_t)k;
 		}

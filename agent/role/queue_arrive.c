@@ -327,11 +327,12 @@ report(struct queue *q, struct queue_mail *m)
 	char (*reply)[320] = calloc(m->nrcpt, sizeof *reply);
 	struct spool_envelope e;
 	struct queue_about about = {.env = &e, .fd = -1, .size = m->s->size, .rcpt = v};
-	int err = -ENOMEM;
+	int err;
 
 	envelope(m, &e);
 	e.arrived = q->now;
-	if (v && status && reply && !(err = store(m))) {
+	err = v && status && reply ? store(m) : -ENOMEM;
+	if (!err) {
 		for (size_t i = 0; i < m->nrcpt; i++) {
 			const struct queue_fate *f = &m->fate[i];
 			const char *rest;

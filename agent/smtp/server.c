@@ -140,11 +140,11 @@ server_reply(struct smtp_server *s, unsigned code, const char *enhanced, const c
 void
 server_no(struct smtp_server *s, unsigned code, const char *enhanced, const char *text)
 {
-	char words[400];
+	char with[400];
 
 	if (s->o.contact) {
-		snprintf(words, sizeof words, "%.240s; contact %.100s", text, s->o.contact);
-		text = words;
+		snprintf(with, sizeof with, "%.240s; contact %.100s", text, s->o.contact);
+		text = with;
 	}
 	server_reply(s, code, enhanced, text);
 }

@@ -39,7 +39,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import mail_peers as peers  # noqa: E402
 from mail_peers import Sink, Way, run, wait_for  # noqa: E402
 
-MS = 20
+MS = {'near': 1, 'far': 20}     # to the relay and back
 LIMIT_S = 20           # a slow server's round ends after that
 
 # name: sessions, bytes, kept, messages, messages of slow servers, what it is
@@ -49,7 +49,7 @@ CASES = {
     'each1': (1, 4096, False, 400, 60, '4 KB, a connection each, 1 client'),
     'each20': (20, 4096, False, 1500, 200, '4 KB, a connection each, 20 clients'),
     'large': (4, 1048576, True, 200, 40, '1 MB, 4 sessions kept'),
-    'far': (16, 4096, True, 2000, 200, f'4 KB, 16 sessions, relay {MS} ms away'),
+    'far': (16, 4096, True, 2000, 200, f'4 KB, 16 sessions, relay {MS["far"]} ms away'),
     'tls': (16, 4096, True, 2000, 200, '4 KB, 16 sessions, relay with verified TLS 1.3'),
 }
 # case, column, at least
@@ -108,7 +108,7 @@ class World:
         return s
 
     def begin(self, kind):
-        """Every server anew, each with a relay of its own: plain, far, tls."""
+        """Every server anew, each with a relay of its own: plain, near, far, tls."""
         for s in self.servers:
             s.sink_port = 3000 + s.n
             self.sinks[s] = Sink(s.sink_port, self.sink_way)
@@ -119,7 +119,7 @@ class World:
             s.start(Way(s.to, self.base / 'ca.pem' if kind == 'tls' else None))
 
     def way(self, port, to, kind):
-        argv = [self.args.way, 'way', port, to, MS if kind == 'far' else 0]
+        argv = [self.args.way, 'way', port, to, MS.get(kind, 0)]
         if kind == 'tls':
             argv.append(self.base / 'relay.pem')
         self.ways.append(subprocess.Popen([str(x) for x in argv]))
@@ -329,7 +329,7 @@ def floor(world, of, processes, n):
 
 def latency(world, kind, judge, ours, postfix):
     """The relay is in the same process as the load: the sink makes room for it."""
-    n = {'plain': 200, 'far': 30, 'tls': 100}[kind]
+    n = {'plain': 200, 'near': 100, 'far': 30, 'tls': 100}[kind]
     todo = [('direct', None, None)] + [(s.name, s, None) for s in world.servers] + [
         (ours.name + ', through', ours, 'through')]
     if kind == 'plain':
@@ -356,7 +356,7 @@ def latency(world, kind, judge, ours, postfix):
         rows.append((name, *[figure(middle(g, k), 2) for k in ('relay', 'relay99')],
                      figure(ratio(g, got[postfix.name], 'relay'), 2), figure(ratio(g, got['direct'], 'relay'), 2),
                      *[figure(middle(g, k), 2) for k in ('answer', 'answer99')]))
-    where = {'plain': 'relay here', 'far': f'relay {MS} ms away', 'tls': 'relay with verified TLS 1.3'}[kind]
+    where = {'plain': 'relay here', 'tls': 'relay with verified TLS 1.3'}.get(kind) or f'relay {MS[kind]} ms away'
     table(f'one message at a time, ms, {where}',
           ('', 'to the relay p50', 'p99', 'x Postfix', 'x direct', 'to the 250 p50', 'p99'), rows)
     through = got[ours.name + ', through']
@@ -397,7 +397,8 @@ def main():
     print(f'spools: {"ext4 on a loop device on tmpfs, one each" if root else "on the disk of " + args.folder}; '
           f'{os.cpu_count()} processors; {args.rounds} rounds; rig: {args.rig}; load at the start {os.getloadavg()[0]:.1f}')
     judge = Judge()
-    for kind, cases in (('plain', ('kept16', 'kept1', 'each1', 'each20', 'large')), ('far', ('far',)), ('tls', ('tls',))):
+    for kind, cases in (('plain', ('kept16', 'kept1', 'each1', 'each20', 'large')), ('near', ()), ('far', ('far',)),
+                        ('tls', ('tls',))):
         cases = [c for c in cases if c in only]
         if not cases and not ('memory' in only and kind == 'plain') and 'latency' not in only:
             continue
